@@ -1,0 +1,22 @@
+{
+  "targets": [
+    {
+      "target_name": "nat64d_native",
+      "sources": ["src/addon.c", "src/args.c", "src/burst.c", "src/error.c", "src/poller.c", "src/tun.c"],
+      "defines": ["NAPI_VERSION=9", "_GNU_SOURCE"],
+      "cflags!": ["-O3"],
+      "cflags": [
+        "-std=c17",
+        "-O2",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-U_FORTIFY_SOURCE",
+        "-D_FORTIFY_SOURCE=2",
+        "-fstack-protector-strong",
+        "-fvisibility=hidden"
+      ],
+      "ldflags": ["-Wl,-z,relro,-z,now"]
+    }
+  ]
+}

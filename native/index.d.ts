@@ -1,0 +1,108 @@
+/**
+ * What Node lacks: multi-queue TUN devices with virtio-net headers, batched reads and writes on shared memory, and
+ * readiness on the event loop of the thread that asked. Knows nothing of NAT64.
+ *
+ * Every failure is an Error with `code` ('EPERM'), `errno` (positive number), `syscall` ('TUNSETIFF') and a message that says what to do.
+ * A wrong argument is a TypeError or RangeError; no call blocks.
+ */
+
+export = native;
+
+declare namespace native {
+  /** An Error thrown for a failed system call. */
+  interface SystemError extends Error {
+    code: string;
+    errno: number;
+    syscall: string;
+  }
+
+  interface QueueOptions {
+    /** Interface name, at most 15 bytes; may hold `%d` for the kernel to number. */
+    name: string;
+    /** Ask for IFF_MULTI_QUEUE. A device made without it refuses (EINVAL), and the other way round. */
+    multiQueue: boolean;
+    /** Ask for IFF_VNET_HDR: a 10-byte virtio-net header, little-endian, before each frame. */
+    vnetHdr: boolean;
+    /** Ask for IFF_TUN_EXCL: fail with EBUSY where a device of this name exists. */
+    exclusive: boolean;
+    /** Who may attach further queues (TUNSETOWNER, TUNSETGROUP). Always set: otherwise any user may. */
+    owner: number;
+    group: number;
+  }
+
+  interface Queue {
+    /** Non-blocking and close-on-exec. */
+    fd: number;
+    /** The name the kernel gave. */
+    name: string;
+  }
+
+  /** Opens one queue of a TUN device (IFF_TUN | IFF_NO_PI), and makes the device if there is none. */
+  function openQueue(options: QueueOptions): Queue;
+
+  /** TUNSETPERSIST: whether the device outlives its last queue. */
+  function setPersist(fd: number, persist: boolean): void;
+
+  /** The TUN_F_* bits. */
+  const offload: {
+    readonly CSUM: number;
+    readonly TSO4: number;
+    readonly TSO6: number;
+    readonly TSO_ECN: number;
+    readonly USO4: number;
+    readonly USO6: number;
+  };
+
+  /** TUNSETOFFLOAD. False where this kernel does not know one of the bits (EINVAL); throws on anything else. */
+  function setOffload(fd: number, bits: number): boolean;
+
+  /** Closes a descriptor. */
+  function closeQueue(fd: number): void;
+
+  /** Bytes of the virtio-net header before each frame. */
+  const VNET_HDR_BYTES: number;
+
+  /** The largest frame that `read` takes, virtio-net header not counted. */
+  const MAX_FRAME_BYTES: number;
+
+  /**
+   * Reads until the queue is empty, `maxFrames` are read, or the room between `start` and `end` would not hold a largest frame.
+   *
+   * Frames are packed one after another. Frame i begins at `frames[2i]` (a multiple of 16) and is `frames[2i + 1]` bytes long.
+   * Its virtio-net header lies in the VNET_HDR_BYTES before it, and at least `headroom` bytes before it (header counted) belong
+   * to this frame alone. A read shorter than a virtio-net header is skipped. `ring` and `frames` may be on a SharedArrayBuffer.
+   *
+   * @returns how many frames were read; 0 where the queue was empty.
+   */
+  function read(
+    fd: number,
+    ring: Uint8Array,
+    start: number,
+    end: number,
+    headroom: number,
+    frames: Int32Array,
+    maxFrames: number,
+  ): number;
+
+  /**
+   * Writes `count` frames, one writev each. `list` holds, for each frame in turn: the number of its pieces (1 to 64), then
+   * an offset into `bytes` and a length for each piece; the first piece begins with the virtio-net header.
+   *
+   * A frame the kernel refuses (EAGAIN, ENOBUFS, EINVAL, EIO of a device that is down, …) is skipped, never tried again:
+   * `refused[0]` counts them in this call and `refused[1]` is the last errno. EBADF and EFAULT are thrown.
+   *
+   * @returns how many frames were written.
+   */
+  function write(fd: number, bytes: Uint8Array, list: Int32Array, count: number, refused: Int32Array): number;
+
+  /**
+   * Calls `onReadable` on this thread's event loop while `fd` is readable (uv_poll, level-triggered). Keeps the loop alive
+   * until stopped. When the thread ends first, the poll ends with it and the descriptor stays open.
+   * `onReadable` gets an errno where polling failed (0 otherwise).
+   */
+  class Poller {
+    constructor(fd: number, onReadable: (errno: number) => void);
+    /** Idempotent. The callback is not called again after it returns. */
+    stop(): void;
+  }
+}

@@ -1,0 +1,28 @@
+/* What the addon exports, by subject. Nothing here is shared between threads: each thread that loads the addon gets its own. */
+#ifndef NAT64D_ADDON_H
+#define NAT64D_ADDON_H
+
+#include <node_api.h>
+#include <stdbool.h>
+
+/* The virtio-net header of kernels before any feature made it longer (struct virtio_net_hdr). */
+enum { VNET_HDR_BYTES = 10 };
+
+/* 65535, the largest IP packet, and what a super-frame of a 64 KiB payload adds: 40 + 20 bytes, rounded up to a multiple of 16. */
+enum { MAX_FRAME_BYTES = 65600 };
+
+/* tun.c */
+napi_value open_queue(napi_env env, napi_callback_info info);
+napi_value set_persist(napi_env env, napi_callback_info info);
+napi_value set_offload(napi_env env, napi_callback_info info);
+napi_value close_queue(napi_env env, napi_callback_info info);
+bool define_offload(napi_env env, napi_value exports);
+
+/* burst.c */
+napi_value read_burst(napi_env env, napi_callback_info info);
+napi_value write_burst(napi_env env, napi_callback_info info);
+
+/* poller.c */
+bool define_poller(napi_env env, napi_value exports);
+
+#endif

@@ -1,0 +1,50 @@
+// Lint, then every test: `node scripts/test.mjs [folder or file of test/ ...]`, e.g. `npm test -- unit/wire netns`.
+import { spawnSync } from 'node:child_process';
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+const compiled = join(root, 'dist-test', 'test');
+
+function testFiles(path) {
+  if (!existsSync(path)) return existsSync(`${path}.test.js`) ? [`${path}.test.js`] : [];
+  if (statSync(path).isFile()) return [path];
+  return readdirSync(path)
+    .sort()
+    .flatMap((name) => {
+      const inner = join(path, name);
+      if (statSync(inner).isDirectory()) return testFiles(inner);
+      // A compiled test whose source is gone is not a test any more.
+      const source = join(root, 'test', inner.slice(compiled.length).replace(/\.js$/, '.ts'));
+      return name.endsWith('.test.js') && existsSync(source) ? [inner] : [];
+    });
+}
+
+function run(command, args) {
+  const result = spawnSync(command, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
+  return result.status ?? 1;
+}
+
+const wanted = process.argv.slice(2);
+if (
+  wanted.length === 0 &&
+  run(join(root, 'node_modules', '.bin', 'biome'), ['ci', '--error-on-warnings', '.']) !== 0
+) {
+  process.exit(1);
+}
+
+const folders = wanted.length > 0 ? wanted : ['unit', 'conformance', 'property', 'fuzz', 'netns'];
+const files = folders.flatMap((folder) => testFiles(join(compiled, folder.replace(/\.ts$/, '.js'))));
+if (files.length === 0) {
+  console.error(`no test matches ${folders.join(' ')}`);
+  process.exit(2);
+}
+// Namespace tests load both cores by themselves, so they run one file at a time, after the others.
+const netns = files.filter((file) => file.startsWith(join(compiled, 'netns')));
+const others = files.filter((file) => !netns.includes(file));
+const flags = ['--enable-source-maps', '--test', '--test-reporter=spec'];
+let failed = 0;
+if (others.length > 0) failed |= run(process.execPath, [...flags, '--test-concurrency=2', ...others]);
+if (netns.length > 0) failed |= run(process.execPath, [...flags, '--test-concurrency=1', ...netns]);
+process.exit(failed === 0 ? 0 : 1);

@@ -1,0 +1,67 @@
+/** Answers the workers' questions: who gets which address, in slices, so that DNS is served in between. */
+import { ANSWER_ASSIGNED, ANSWER_REFUSED } from '../shm/host-ring.js';
+import { POOL_FULL } from '../shm/shared-state.js';
+import { type Address6, formatAddress4, formatAddress6 } from '../wire/address.js';
+import type { Clock } from './clock.js';
+import type { Log } from './log.js';
+import type { MapPublisher } from './map-publisher.js';
+import type { DynamicPool } from './pool/dynamic-pool.js';
+import type { Workers } from './workers.js';
+
+/** Questions answered before the event loop gets its turn. */
+const SLICE = 256;
+
+export class Assigner {
+  readonly #pool: DynamicPool;
+  readonly #publisher: MapPublisher;
+  readonly #state: Int32Array;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  assigned = 0;
+  refused = 0;
+
+  constructor(pool: DynamicPool, publisher: MapPublisher, state: Int32Array, clock: Clock, log: Log) {
+    this.#pool = pool;
+    this.#publisher = publisher;
+    this.#state = state;
+    this.#clock = clock;
+    this.#log = log;
+  }
+
+  /** Answers what waits in a worker's ring. */
+  answer(workers: Workers, worker: number): void {
+    const { questions, answers } = workers.rings(worker);
+    questions.answerBell();
+    const reply = (host: Address6, value: number) => {
+      // Room is certain: a worker has no more hosts in flight than the ring has records.
+      answers.push(host[0], host[1], host[2], host[3], value);
+      if (answers.ring()) workers.send(worker, { type: 'answers' });
+    };
+    const taken = questions.drain(SLICE, (host) => {
+      const index = this.#pool.assign(host, this.#clock.nowSec());
+      if (index < 0) {
+        this.refused++;
+        this.noteFullness();
+        this.#log.debug(
+          { event: 'refused', host: formatAddress6(host) },
+          `no address for ${formatAddress6(host)}`,
+        );
+        reply(host, ANSWER_REFUSED);
+        return;
+      }
+      this.assigned++;
+      this.#log.debug(
+        { event: 'assigned', host: formatAddress6(host), ipv4: formatAddress4(this.#pool.addressOf(index)) },
+        `${formatAddress6(host)} is now ${formatAddress4(this.#pool.addressOf(index))}`,
+      );
+      this.#publisher.whenPublished(index, () => reply(host, ANSWER_ASSIGNED));
+    });
+    if (taken === SLICE) setImmediate(() => this.answer(workers, worker));
+  }
+
+  /** Tells workers whether the pool can give an address at all, so that they need not ask. */
+  noteFullness(): void {
+    const isFull = this.#pool.freeCount === 0 && this.#pool.dormantCount === 0;
+    Atomics.store(this.#state, POOL_FULL, isFull ? 1 : 0);
+  }
+}

@@ -1,0 +1,95 @@
+/** The configuration in force: what every config format (TOML now, tayga.conf later) becomes. */
+import type { Address6, Prefix4, Prefix6 } from '../../wire/address.js';
+
+/** An explicit address mapping (RFC 7757): `32 - ipv4.length <= 128 - ipv6.length`. */
+export interface ExplicitMap {
+  readonly ipv4: Prefix4;
+  readonly ipv6: Prefix6;
+}
+
+/** An address with the length of the network it is on, as `ip addr add` takes it. */
+export type InterfaceAddress =
+  | { readonly family: 4; readonly address: number; readonly length: number }
+  | { readonly family: 6; readonly address: Address6; readonly length: number };
+
+export interface SocketAddress {
+  /** Address text without brackets. */
+  readonly address: string;
+  readonly port: number;
+}
+
+export interface DeviceConfig {
+  readonly name: string;
+  readonly mtu: number;
+  /** Addresses of the kernel on the device: those that DNS64 listens on and that the gateway's own traffic uses. */
+  readonly addresses: readonly InterfaceAddress[];
+  /** Whether the gateway sets up device, routes and sysctls itself. */
+  readonly configure: boolean;
+  /** Whether to turn forwarding on in the kernel; no effect without `configure`. */
+  readonly forwarding: boolean;
+  /** NAT44 for the pool: off, for everything that leaves by another device than ours, or by the named one. */
+  readonly masquerade: boolean | string;
+  /** Whether to use the kernel's offloads (super-frames). */
+  readonly offload: boolean;
+}
+
+export interface TranslationConfig {
+  /** Null: the device's. */
+  readonly ipv6Mtu: number | null;
+  readonly ipv4Mtu: number | null;
+  /** IPv4 packets with DF=0 are cut so that the IPv6 ones are no larger than this (RFC 7915 section 4). */
+  readonly lowestIpv6Mtu: number;
+  /** UDP over IPv4 with checksum 0: drop, compute, or pass on as 0 (RFC 6935). */
+  readonly udpZeroChecksum: 'drop' | 'calc' | 'forward';
+  /** Copy the traffic class (false: write 0). */
+  readonly copyTrafficClass: boolean;
+  readonly mssClamp: 'off' | 'auto';
+  /** ICMP errors of our own, per worker. */
+  readonly icmpErrorsPerSec: number;
+  readonly icmpErrorBurst: number;
+}
+
+export interface Dns64Config {
+  readonly enabled: boolean;
+  /** A port that is taken ends the gateway instead of running without DNS64. */
+  readonly required: boolean;
+  readonly listen: readonly SocketAddress[];
+  /** Empty: the system's (/etc/resolv.conf). */
+  readonly forwarders: readonly SocketAddress[];
+  /** Clients that may ask. Null: loopback, link-local, unique-local, private ranges and the gateway's own networks. */
+  readonly allowFrom: readonly (Prefix4 | Prefix6)[] | null;
+}
+
+export interface LogConfig {
+  readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent';
+  /** auto: pretty on a terminal, JSON otherwise. */
+  readonly format: 'auto' | 'pretty' | 'json';
+}
+
+export interface GatewayConfig {
+  /** The file it came from, for messages. */
+  readonly file: string;
+  readonly pref64: Prefix6;
+  /** Refuse to represent non-global IPv4 addresses under the Well-Known Prefix (RFC 6052 section 3.1). */
+  readonly wkpfStrict: boolean;
+  /** The translator's own addresses: sources of its ICMP errors; they answer ping. Never the kernel's. */
+  readonly ipv4Address: number;
+  readonly ipv6Address: Address6;
+  /** Null: no dynamic maps. */
+  readonly pool4: Prefix4 | null;
+  readonly maps: readonly ExplicitMap[];
+  /** A dynamic map is valid this long after its last packet. */
+  readonly mapLifetimeSec: number;
+  /** Dynamic maps that one IPv6 /64 may hold at a time. 0: no limit. */
+  readonly maxMapsPer64: number;
+  /** Worker threads, one queue each. 0: one per CPU. */
+  readonly workers: number;
+  /** Holds dynamic.map. */
+  readonly dataDir: string;
+  /** Holds what a next start needs to clean up after a crash. */
+  readonly runDir: string;
+  readonly device: DeviceConfig;
+  readonly translation: TranslationConfig;
+  readonly dns64: Dns64Config;
+  readonly log: LogConfig;
+}

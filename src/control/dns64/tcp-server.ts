@@ -1,0 +1,129 @@
+/** A TCP listener on one address (RFC 7766): queries in a pipeline, answers as they come. */
+import { once } from 'node:events';
+import { createServer, type Socket } from 'node:net';
+import type { SocketAddress } from '../config/types.js';
+import { FrameReader, frame } from './framing.js';
+import type { QueryHandler } from './server.js';
+import type { Listener } from './udp-server.js';
+import type { Log } from './upstream.js';
+
+export interface TcpLimits {
+  /** Connections over all listeners. */
+  readonly connections: number;
+  readonly queriesPerConnection: number;
+  /** Without a whole query or an answer taken, a connection ends after this long (RFC 7766 section 6.2.3). */
+  readonly idleMs: number;
+}
+export const TCP_LIMITS: TcpLimits = { connections: 1000, queriesPerConnection: 100, idleMs: 10_000 };
+
+/** Answers that a client has not read yet; beyond, no more of its queries are read. */
+const MAX_UNSENT_BYTES = 65536;
+
+/** One client's connection. */
+class Connection {
+  readonly #reader = new FrameReader();
+  readonly #client: string;
+  readonly #idle: NodeJS.Timeout;
+  /** Messages read and not begun, because too many are being answered. At most what one read brought. */
+  #waiting: Buffer[] = [];
+  #pending = 0;
+  #ended = false;
+
+  constructor(
+    private readonly socket: Socket,
+    private readonly handler: QueryHandler,
+    private readonly limits: TcpLimits,
+  ) {
+    this.#client = socket.remoteAddress ?? '';
+    this.#idle = setTimeout(() => socket.destroy(), limits.idleMs);
+    socket.setNoDelay(true);
+    socket.on('data', (chunk: Buffer) => {
+      this.#waiting.push(...this.#reader.push(chunk));
+      this.#work();
+    });
+    socket.on('drain', () => this.#work());
+    socket.on('end', () => {
+      this.#ended = true;
+      this.#work();
+    });
+    // A reset by the client: 'close' follows.
+    socket.on('error', () => {});
+    socket.on('close', () => clearTimeout(this.#idle));
+  }
+
+  #work(): void {
+    const mayBegin = () =>
+      !this.socket.destroyed &&
+      this.#pending < this.limits.queriesPerConnection &&
+      this.socket.writableLength < MAX_UNSENT_BYTES;
+    let begun = 0;
+    while (begun < this.#waiting.length && mayBegin()) this.#begin(this.#waiting[begun++] as Buffer);
+    if (begun > 0) this.#waiting = this.#waiting.slice(begun);
+    if (!mayBegin()) this.socket.pause();
+    else this.socket.resume();
+    // The client will ask no more: what it asked is still answered.
+    if (this.#ended && this.#pending === 0 && this.#waiting.length === 0) this.socket.end();
+  }
+
+  #begin(query: Buffer): void {
+    this.#pending++;
+    this.#idle.refresh();
+    let now = true;
+    this.handler.handle(query, this.#client, 'tcp', (answer) => {
+      this.#pending--;
+      if (this.socket.destroyed) return;
+      if (answer === null) {
+        // Nothing that a DNS client sends: RFC 7766 leaves nothing to say.
+        this.socket.destroy();
+        return;
+      }
+      this.socket.write(frame(answer), () => {
+        if (!this.socket.destroyed) this.#idle.refresh();
+      });
+      if (!now) this.#work();
+    });
+    now = false;
+  }
+}
+
+/** Open connections over all listeners. */
+export class ConnectionCount {
+  open = 0;
+}
+
+/** Binds and serves. Rejects with the system's error where the address cannot be bound. */
+export async function listenTcp(
+  address: SocketAddress,
+  handler: QueryHandler,
+  count: ConnectionCount,
+  log: Log,
+  limits: TcpLimits = TCP_LIMITS,
+): Promise<Listener> {
+  const sockets = new Set<Socket>();
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    if (count.open >= limits.connections) {
+      handler.stats.dropped.connections++;
+      socket.on('error', () => {});
+      socket.destroy();
+      return;
+    }
+    count.open++;
+    sockets.add(socket);
+    socket.on('close', () => {
+      count.open--;
+      sockets.delete(socket);
+    });
+    new Connection(socket, handler, limits);
+  });
+  const listening = once(server, 'listening');
+  server.listen({ port: address.port, host: address.address, ipv6Only: true, exclusive: true });
+  await listening;
+  server.on('error', (error) => log.error({ address, error: error.message }, 'DNS64: TCP listener failed'));
+  return {
+    address,
+    close: () => {
+      server.close();
+      for (const socket of sockets) socket.destroy();
+    },
+  };
+}

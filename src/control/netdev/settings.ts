@@ -1,0 +1,71 @@
+/** What of a configuration concerns the kernel's side of the device. */
+import {
+  formatAddress4,
+  formatAddress6,
+  formatPrefix4,
+  formatPrefix6,
+  type Prefix4,
+  prefix4Contains,
+  prefix6Contains,
+} from '../../wire/address.js';
+import type { GatewayConfig, InterfaceAddress } from '../config/types.js';
+
+/** A prefix whose packets the kernel hands to the device. */
+export interface NetdevRoute {
+  readonly family: 4 | 6;
+  /** Text, always with a length. */
+  readonly prefix: string;
+  /** The configuration key it comes from, for messages. */
+  readonly key: string;
+}
+
+export interface NetdevSettings {
+  readonly device: string;
+  readonly mtu: number;
+  readonly addresses: readonly InterfaceAddress[];
+  readonly routes: readonly NetdevRoute[];
+  /** Whether to turn forwarding on in the kernel. */
+  readonly forwarding: boolean;
+  readonly masquerade: boolean | string;
+  /** The source addresses to masquerade. */
+  readonly masqueradeSource: Prefix4 | null;
+  readonly runDir: string;
+}
+
+/** The address with its length, as `ip address` writes it. */
+export function formatInterfaceAddress(address: InterfaceAddress): string {
+  const text = address.family === 4 ? formatAddress4(address.address) : formatAddress6(address.address);
+  return `${text}/${address.length}`;
+}
+
+/** Every prefix that must reach the translator: pref64, the pool, the maps' IPv4 side, and its own two addresses. */
+function routesOf(config: GatewayConfig): NetdevRoute[] {
+  const { pref64, pool4, maps, ipv4Address, ipv6Address } = config;
+  const prefixes4 = [...(pool4 === null ? [] : [pool4]), ...maps.map((map) => map.ipv4)];
+  const routes: NetdevRoute[] = [{ family: 6, prefix: formatPrefix6(pref64), key: 'pref64' }];
+  if (!prefix6Contains(pref64, ipv6Address)) {
+    routes.push({ family: 6, prefix: `${formatAddress6(ipv6Address)}/128`, key: 'ipv6-address' });
+  }
+  for (const prefix of prefixes4) {
+    routes.push({ family: 4, prefix: formatPrefix4(prefix), key: prefix === pool4 ? 'pool4' : 'map' });
+  }
+  if (!prefixes4.some((prefix) => prefix4Contains(prefix, ipv4Address))) {
+    routes.push({ family: 4, prefix: `${formatAddress4(ipv4Address)}/32`, key: 'ipv4-address' });
+  }
+  return routes.filter((route, index) => routes.findIndex((r) => r.prefix === route.prefix) === index);
+}
+
+/** The settings of the device that a configuration asks for. */
+export function netdevSettings(config: GatewayConfig): NetdevSettings {
+  const { name, mtu, addresses, forwarding, masquerade } = config.device;
+  return {
+    device: name,
+    mtu,
+    addresses,
+    routes: routesOf(config),
+    forwarding,
+    masquerade,
+    masqueradeSource: config.pool4,
+    runDir: config.runDir,
+  };
+}

@@ -1,0 +1,309 @@
+/**
+ * The dynamic pool: one IPv4 address per IPv6 host, kept while it is in use.
+ *
+ *   free ──assign──> live ──lifetime without a packet──> dormant ──14 days, or another host's need──> free
+ *                      ^──────── its host sends again ──────┘
+ *
+ * A live map is published to the workers, which write the second of each map's last packet. A live map stands in the
+ * bucket of the second in which it would end; when that comes it is looked at once, and moved on if it has been used since.
+ * So a map costs one look per lifetime, however many packets it carries.
+ */
+import {
+  type Address6,
+  formatAddress4,
+  formatAddress6,
+  type Prefix4,
+  prefix4Contains,
+} from '../../wire/address.js';
+import { FreeMap } from './free-map.js';
+import { poolHash } from './hash.js';
+import { HostIndex } from './host-index.js';
+import { IndexLists } from './linked-list.js';
+
+/** `assign` refuses: no address is free, nor dormant. */
+export const REFUSED_POOL_FULL = -1;
+/** `assign` refuses: the host's /64 holds as many maps as it may. */
+export const REFUSED_LIMIT_PER_64 = -2;
+
+/** The workers' table of live maps. */
+export interface MapPublisher {
+  publish(index: number, host: Address6): void;
+  withdraw(index: number): void;
+}
+
+export interface DynamicPoolOptions {
+  /** Length 2 to 31: an index must fit 30 bits. */
+  readonly pool4: Prefix4;
+  /** Never handed out, where they lie in the pool. The pool's network address is not either. */
+  readonly reserved: readonly Prefix4[];
+  /** Second of last use by index, written by workers. */
+  readonly lastSeen: Int32Array;
+  readonly lifetimeSec: number;
+  readonly dormantSec: number;
+  /** 0: no limit. */
+  readonly maxMapsPer64: number;
+  readonly publisher: MapPublisher;
+}
+
+/** A map, live or dormant. */
+export interface PoolEntry {
+  readonly ipv4: number;
+  readonly host: Address6;
+  readonly lastUsedSec: number;
+  readonly live: boolean;
+}
+
+/** A map as dynamic.map remembers it. */
+export interface StoredEntry {
+  readonly line: number;
+  readonly ipv4: number;
+  readonly host: Address6;
+  readonly lastUsedUnixSec: number;
+}
+
+export interface LineProblem {
+  readonly line: number;
+  readonly message: string;
+}
+
+const STATE_FREE = 0;
+const STATE_LIVE = 1;
+const STATE_DORMANT = 2;
+const UNLIMITED = Number.POSITIVE_INFINITY;
+
+export class DynamicPool {
+  readonly capacity: number;
+  readonly #options: DynamicPoolOptions;
+  readonly #hostBits: number;
+  readonly #hosts: HostIndex;
+  readonly #free: FreeMap;
+  readonly #state: Uint8Array;
+  /** For a live map: the bucket it stands in. For a dormant one: the second of its last use. */
+  readonly #place: Int32Array;
+  /** One list per bucket, and behind them the dormant maps, the longest rested first. */
+  readonly #lists: IndexLists;
+  readonly #buckets: number;
+  readonly #per64 = new Map<bigint, number>();
+  #sweptSec = -1;
+  liveCount = 0;
+  dormantCount = 0;
+
+  constructor(options: DynamicPoolOptions) {
+    const { pool4, lifetimeSec } = options;
+    this.#options = options;
+    this.#hostBits = 32 - pool4.length;
+    const size = 2 ** this.#hostBits;
+    this.#hosts = new HostIndex(size, (Math.random() * 0x1_0000_0000) | 0);
+    this.#free = new FreeMap(size);
+    this.#state = new Uint8Array(size);
+    this.#place = new Int32Array(size);
+    // A map ends at most lifetime + 1 seconds from now, so buckets by second modulo this never mix two seconds.
+    this.#buckets = lifetimeSec + 2;
+    this.#lists = new IndexLists(size, this.#buckets + 1);
+    this.#free.take(0);
+    for (const prefix of options.reserved) this.#reserve(prefix);
+    this.capacity = this.#free.freeCount;
+  }
+
+  get freeCount(): number {
+    return this.#free.freeCount;
+  }
+
+  addressOf(index: number): number {
+    return this.#options.pool4.address + index;
+  }
+
+  /** The index of a host's map, live or dormant, or -1. */
+  lookup(host: Address6): number {
+    return this.#hosts.find(host);
+  }
+
+  /** Gives a host its address: the index of its map, or a REFUSED constant. A host with a live map gets it again. */
+  assign(host: Address6, nowSec: number): number {
+    const known = this.#hosts.find(host);
+    if (known >= 0 && this.#state[known] === STATE_LIVE) {
+      if (!this.#isOver(known, nowSec)) return known;
+      // It has run out and the sweep has not come by yet. For the workers it is dead, so it starts anew.
+      this.#rest(known);
+    }
+    if (this.#isAtLimit(host)) return REFUSED_LIMIT_PER_64;
+    const index = known >= 0 ? known : this.#choose(host);
+    if (index < 0) return REFUSED_POOL_FULL;
+    if (known >= 0) this.#leaveDormant(index);
+    else this.#hosts.add(host, index);
+    this.#goLive(index, host, nowSec, nowSec);
+    return index;
+  }
+
+  /**
+   * Ends the maps whose time is over, and forgets those that have rested long enough.
+   * @param maxMaps maps looked at before it stops; the next call goes on
+   * @returns how many were looked at
+   */
+  sweep(nowSec: number, maxMaps = UNLIMITED): number {
+    let looked = 0;
+    if (this.#sweptSec < 0) this.#sweptSec = nowSec - 1;
+    // After a jump of the clock each bucket needs one visit, not one for each second.
+    const from = Math.max(this.#sweptSec + 1, nowSec - this.#buckets + 1);
+    for (let second = from; second <= nowSec; second++) {
+      const bucket = second % this.#buckets;
+      // A map that is moved on may land in the very same bucket, behind all that stand in it now.
+      const last = this.#lists.last(bucket);
+      for (let index = -1; index !== last; ) {
+        if (looked === maxMaps) return looked;
+        looked++;
+        index = this.#lists.first(bucket);
+        // As of the bucket's own second, so that maps come to rest in the order in which they ended, after a jump too.
+        if (this.#isOver(index, second)) this.#rest(index);
+        else this.#stand(index);
+      }
+      this.#sweptSec = second;
+    }
+    const { dormantSec } = this.#options;
+    for (let index = this.#lists.first(this.#buckets); index >= 0; index = this.#lists.first(this.#buckets)) {
+      if (nowSec - (this.#place[index] as number) <= dormantSec || looked >= maxMaps) break;
+      looked++;
+      this.#forget(index);
+    }
+    return looked;
+  }
+
+  /** Every map, live and dormant. */
+  *entries(): Generator<PoolEntry> {
+    for (let index = 0; index < this.#state.length; index++) {
+      if (this.#state[index] === STATE_FREE) continue;
+      const live = this.#state[index] === STATE_LIVE;
+      const lastUsedSec = (live ? this.#options.lastSeen[index] : this.#place[index]) as number;
+      yield { ipv4: this.addressOf(index), host: this.#hosts.hostAt(index), lastUsedSec, live };
+    }
+  }
+
+  /** Takes back what a file remembers, into an empty pool. Returns what could not be taken, and why. */
+  restore(stored: readonly StoredEntry[], nowSec: number, unixNowSec: number): LineProblem[] {
+    const { pool4, lifetimeSec, dormantSec } = this.#options;
+    const problems: LineProblem[] = [];
+    // A clock that was wrong then, or is now, says nothing about how long ago any of them was used.
+    const isClockWrong = stored.some((entry) => entry.lastUsedUnixSec > unixNowSec);
+    for (const entry of [...stored].sort((a, b) => a.lastUsedUnixSec - b.lastUsedUnixSec)) {
+      const { line, ipv4, host } = entry;
+      const index = ipv4 - pool4.address;
+      const problem = !prefix4Contains(pool4, ipv4)
+        ? `${formatAddress4(ipv4)} lies outside the pool`
+        : this.#state[index] !== STATE_FREE
+          ? `${formatAddress4(ipv4)} stands twice`
+          : this.#free.isTaken(index)
+            ? `${formatAddress4(ipv4)} is reserved or explicitly mapped`
+            : this.#hosts.find(host) >= 0
+              ? `${formatAddress6(host)} stands twice`
+              : undefined;
+      if (problem !== undefined) {
+        problems.push({ line, message: problem });
+        continue;
+      }
+      const ageSec = isClockWrong ? lifetimeSec + 1 : unixNowSec - entry.lastUsedUnixSec;
+      if (ageSec > dormantSec) continue;
+      this.#hosts.add(host, index);
+      this.#free.take(index);
+      if (ageSec <= lifetimeSec) {
+        this.#goLive(index, host, nowSec - ageSec, nowSec);
+      } else {
+        this.#enterDormant(index, nowSec - ageSec);
+      }
+    }
+    return problems.sort((a, b) => a.line - b.line);
+  }
+
+  #reserve(prefix: Prefix4): void {
+    const { pool4 } = this.#options;
+    const first = Math.max(prefix.address, pool4.address);
+    const end = Math.min(prefix.address + 2 ** (32 - prefix.length), pool4.address + 2 ** this.#hostBits);
+    for (let ipv4 = first; ipv4 < end; ipv4++) this.#free.take(ipv4 - pool4.address);
+  }
+
+  /** Rules 2 and 3: the first free address from the host's hash on, else the one that has rested longest. */
+  #choose(host: Address6): number {
+    const free = this.#free.nextFree(poolHash(host, this.#hostBits));
+    if (free >= 0) {
+      this.#free.take(free);
+      return free;
+    }
+    const rested = this.#lists.first(this.#buckets);
+    if (rested < 0) return REFUSED_POOL_FULL;
+    this.#leaveDormant(rested);
+    this.#hosts.remove(rested);
+    return rested;
+  }
+
+  #isOver(index: number, nowSec: number): boolean {
+    return nowSec - (this.#options.lastSeen[index] as number) > this.#options.lifetimeSec;
+  }
+
+  #goLive(index: number, host: Address6, lastUsedSec: number, nowSec: number): void {
+    if (this.#sweptSec < 0) this.#sweptSec = nowSec;
+    this.#state[index] = STATE_LIVE;
+    this.#options.lastSeen[index] = lastUsedSec;
+    this.#append(index);
+    this.liveCount++;
+    this.#count64(host, 1);
+    this.#options.publisher.publish(index, host);
+  }
+
+  /** Moves a live map to the bucket of the second in which it would end. */
+  #stand(index: number): void {
+    this.#lists.remove(this.#place[index] as number, index);
+    this.#append(index);
+  }
+
+  #append(index: number): void {
+    const dueSec = (this.#options.lastSeen[index] as number) + this.#options.lifetimeSec + 1;
+    const bucket = Math.max(dueSec, this.#sweptSec + 1) % this.#buckets;
+    this.#place[index] = bucket;
+    this.#lists.append(bucket, index);
+  }
+
+  /** Live to dormant. */
+  #rest(index: number): void {
+    this.#lists.remove(this.#place[index] as number, index);
+    this.liveCount--;
+    this.#count64(this.#hosts.hostAt(index), -1);
+    this.#options.publisher.withdraw(index);
+    this.#enterDormant(index, this.#options.lastSeen[index] as number);
+  }
+
+  #enterDormant(index: number, lastUsedSec: number): void {
+    this.#state[index] = STATE_DORMANT;
+    this.#place[index] = lastUsedSec;
+    this.#lists.append(this.#buckets, index);
+    this.dormantCount++;
+  }
+
+  #leaveDormant(index: number): void {
+    this.#lists.remove(this.#buckets, index);
+    this.dormantCount--;
+  }
+
+  /** Dormant to free. */
+  #forget(index: number): void {
+    this.#leaveDormant(index);
+    this.#hosts.remove(index);
+    this.#state[index] = STATE_FREE;
+    this.#free.release(index);
+  }
+
+  #isAtLimit(host: Address6): boolean {
+    const { maxMapsPer64 } = this.#options;
+    return maxMapsPer64 > 0 && (this.#per64.get(key64(host)) ?? 0) >= maxMapsPer64;
+  }
+
+  /** Live maps per /64. */
+  #count64(host: Address6, change: number): void {
+    const key = key64(host);
+    const count = (this.#per64.get(key) ?? 0) + change;
+    if (count === 0) this.#per64.delete(key);
+    else this.#per64.set(key, count);
+  }
+}
+
+function key64(host: Address6): bigint {
+  return (BigInt(host[0] >>> 0) << 32n) | BigInt(host[1] >>> 0);
+}

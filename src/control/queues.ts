@@ -1,0 +1,97 @@
+/** The TUN device: its queues, opened by the main thread so that they outlive any worker, and its offloads. */
+import native from '#native';
+import type { Log } from './log.js';
+
+export interface QueuesOptions {
+  readonly name: string;
+  readonly count: number;
+  readonly offload: boolean;
+}
+
+export interface OpenDevice {
+  /** The name the kernel gave. */
+  readonly name: string;
+  /** One descriptor per queue. */
+  readonly fds: readonly number[];
+  /** Names of the offloads in force. */
+  readonly offloads: readonly string[];
+  close(): void;
+}
+
+const { offload } = native;
+/** From the most to the least: a kernel refuses a set that holds a bit it does not know. */
+const OFFLOAD_SETS: readonly { bits: number; names: readonly string[] }[] = [
+  {
+    bits: offload.CSUM | offload.TSO4 | offload.TSO6 | offload.TSO_ECN | offload.USO4 | offload.USO6,
+    names: ['CSUM', 'TSO4', 'TSO6', 'TSO_ECN', 'USO4', 'USO6'],
+  },
+  {
+    bits: offload.CSUM | offload.TSO4 | offload.TSO6 | offload.TSO_ECN,
+    names: ['CSUM', 'TSO4', 'TSO6', 'TSO_ECN'],
+  },
+  { bits: offload.CSUM, names: ['CSUM'] },
+];
+
+/** Whether an error of the addon carries this code. */
+function hasCode(error: unknown, code: string): boolean {
+  return error instanceof Error && 'code' in error && error.code === code;
+}
+
+/**
+ * Opens the device, making it where there is none. A device that was made without multi_queue gives one queue.
+ * Throws the addon's error, which says what to do.
+ */
+export function openDevice(options: QueuesOptions, log: Log): OpenDevice {
+  const common = {
+    vnetHdr: true,
+    exclusive: false,
+    owner: process.getuid?.() ?? 0,
+    group: process.getgid?.() ?? 0,
+  };
+  const fds: number[] = [];
+  let name = options.name;
+  try {
+    try {
+      for (let i = 0; i < options.count; i++) {
+        const queue = native.openQueue({ ...common, name, multiQueue: true });
+        name = queue.name;
+        fds.push(queue.fd);
+      }
+    } catch (error) {
+      // EINVAL on the first: a persistent device of the other kind. Later: the kernel allows no more queues.
+      if (fds.length > 0 || !hasCode(error, 'EINVAL')) throw error;
+      const queue = native.openQueue({ ...common, name, multiQueue: false });
+      fds.push(queue.fd);
+      log.warn(
+        { event: 'one-queue', device: name },
+        `${name} was made without multi_queue: one worker serves it. To use all CPUs: ip tuntap del dev ${name} mode tun, and start again.`,
+      );
+    }
+    return { name, fds, offloads: setOffloads(fds, options.offload), close: () => closeAll(fds) };
+  } catch (error) {
+    closeAll(fds);
+    throw error;
+  }
+}
+
+function setOffloads(fds: readonly number[], wanted: boolean): readonly string[] {
+  // The device has one set, whichever queue sets it. Left by an earlier owner, it must be taken back explicitly.
+  const [first] = fds as [number];
+  const accepted = wanted ? OFFLOAD_SETS.find((set) => native.setOffload(first, set.bits)) : undefined;
+  if (accepted === undefined) native.setOffload(first, 0);
+  return accepted?.names ?? [];
+}
+
+function closeAll(fds: number[]): void {
+  // A persistent device stays: a later reader without virtio-net headers must not get super-frames.
+  for (const [index, fd] of fds.splice(0).entries()) {
+    if (index === 0) {
+      try {
+        native.setOffload(fd, 0);
+      } catch {
+        // The device has gone already.
+      }
+    }
+    native.closeQueue(fd);
+  }
+}

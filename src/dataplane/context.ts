@@ -1,0 +1,193 @@
+/**
+ * Everything one worker's translator works with: memory, tables, settings as plain numbers, and what is known of the
+ * frame in hand. One object for a worker's whole life; its fields stay small integers so that nothing is allocated.
+ */
+import { counter, workerCounters } from '../shm/counters.js';
+import { LIST_WORDS, SCRATCH_START } from '../shm/frame-ring.js';
+import { HostTable } from '../shm/host-table.js';
+import { PrefixTable } from '../shm/prefix-table.js';
+import type { TranslatorSettings, WorkerTask } from '../shm/worker-task.js';
+import { maskWord6 } from '../wire/address.js';
+import { WELL_KNOWN_PREFIX } from '../wire/rfc6052.js';
+
+/** Verdicts: what became of a frame. A positive verdict is the index of the drop counter that it adds to. */
+export const FORWARD = 0;
+/** The source needs a map: its address is in `ctx.host0` to `host3`. */
+export const HOLD = -1;
+
+export const UDP_ZERO_DROP = 0;
+export const UDP_ZERO_CALC = 1;
+export const UDP_ZERO_FORWARD = 2;
+const UDP_ZERO = { drop: UDP_ZERO_DROP, calc: UDP_ZERO_CALC, forward: UDP_ZERO_FORWARD } as const;
+
+/** The parts of a task that the translator uses. */
+export type TranslatorMemory = Pick<
+  WorkerTask,
+  'worker' | 'workerCount' | 'settings' | 'counters' | 'hosts' | 'maps4' | 'maps6' | 'ring'
+>;
+
+export class Context {
+  readonly u8: Uint8Array;
+  readonly dv: DataView;
+  readonly counters: Float64Array;
+  readonly hosts: HostTable;
+  readonly maps4: PrefixTable;
+  readonly maps6: PrefixTable;
+
+  // Frames to write, as the native addon takes them: pieces, then (offset, length) of each.
+  readonly list = new Int32Array(new SharedArrayBuffer(LIST_WORDS * 4));
+  listEnd = 0;
+  listFrames = 0;
+  /** Of the frames on the list, virtio-net headers not counted. */
+  listBytes = 0;
+  scratchEnd = SCRATCH_START;
+
+  // Read once a burst.
+  generation = 1;
+  nowSec = 0;
+  poolFull = 0;
+
+  // Settings.
+  readonly pref64Length: number;
+  readonly prefix0: number;
+  readonly prefix1: number;
+  readonly prefix2: number;
+  readonly mask0: number;
+  readonly mask1: number;
+  readonly mask2: number;
+  /** The prefix is the well-known one and may not represent non-global addresses. */
+  readonly globalOnly: boolean;
+  readonly own4: number;
+  readonly own60: number;
+  readonly own61: number;
+  readonly own62: number;
+  readonly own63: number;
+  readonly device4: readonly number[];
+  readonly device6: Int32Array;
+  readonly ipv6Mtu: number;
+  readonly ipv4Mtu: number;
+  readonly lowestIpv6Mtu: number;
+  readonly udpZero: number;
+  readonly trafficClassMask: number;
+  /** MSS that fits both sides; 0: no clamp. */
+  readonly mssLimit: number;
+  readonly icmpErrorsPerMs: number;
+  readonly icmpErrorBurst: number;
+
+  // ICMP error budget.
+  icmpTokens: number;
+  icmpRefillMs = 0;
+
+  // IPv4 identifications: every worker walks its own residue class, so that two never give the same one at a time.
+  identification: number;
+  readonly identificationStep: number;
+
+  // The virtio-net header of the frame in hand.
+  needsChecksum = false;
+  gsoType = 0;
+  gsoSize = 0;
+  checksumStart = 0;
+  checksumFieldOffset = 0;
+  /** The frame in hand is on its second leg of a hairpin. */
+  hairpin = false;
+
+  // The host that a HOLD verdict is about.
+  host0 = 0;
+  host1 = 0;
+  host2 = 0;
+  host3 = 0;
+
+  // What `resolve…` found: an IPv4 address, or the words of an IPv6 one.
+  found4 = 0;
+  found0 = 0;
+  found1 = 0;
+  found2 = 0;
+  found3 = 0;
+
+  // What a walk over extension headers found (see extension-headers.ts).
+  upperProtocol = 0;
+  upperOffset = 0;
+  hasFragment = false;
+  /** Fragment offset in units of 8 bytes, and the M flag, of the header in hand. */
+  fragmentOffset = 0;
+  moreFragments = 0;
+  fragmentId = 0;
+  pointer = 0;
+  /** Length of an ICMP message after its translation. */
+  upperLength = 0;
+
+  // What mapping an ICMP error's type found (see translate-icmp.ts).
+  icmpType = 0;
+  icmpCode = 0;
+  icmpRest = 0;
+  icmpExtensible = false;
+
+  constructor(task: TranslatorMemory) {
+    const s: TranslatorSettings = task.settings;
+    this.u8 = new Uint8Array(task.ring);
+    this.dv = new DataView(task.ring);
+    this.counters = workerCounters(task.counters, task.worker);
+    this.hosts = new HostTable(task.hosts);
+    this.maps4 = new PrefixTable(task.maps4);
+    this.maps6 = new PrefixTable(task.maps6);
+
+    const { address, length } = s.pref64;
+    this.pref64Length = length;
+    this.prefix0 = address[0];
+    this.prefix1 = address[1];
+    this.prefix2 = address[2];
+    this.mask0 = maskWord6(length, 0);
+    this.mask1 = maskWord6(length, 1);
+    this.mask2 = maskWord6(length, 2);
+    this.globalOnly =
+      s.wkpfStrict && length === 96 && address.every((word, i) => word === WELL_KNOWN_PREFIX.address[i]);
+    this.own4 = s.ipv4Address | 0;
+    [this.own60, this.own61, this.own62, this.own63] = s.ipv6Address;
+    this.device4 = s.deviceAddresses4.map((ipv4) => ipv4 | 0);
+    this.device6 = Int32Array.from(s.deviceAddresses6.flat());
+    this.ipv6Mtu = s.ipv6Mtu;
+    this.ipv4Mtu = s.ipv4Mtu;
+    this.lowestIpv6Mtu = Math.min(s.lowestIpv6Mtu, s.ipv6Mtu);
+    this.udpZero = UDP_ZERO[s.udpZeroChecksum];
+    this.trafficClassMask = s.copyTrafficClass ? 0xff : 0;
+    this.mssLimit = s.mssClamp === 'auto' ? Math.min(s.ipv6Mtu - 60, s.ipv4Mtu - 40) : 0;
+    this.icmpErrorsPerMs = s.icmpErrorsPerSec / 1000;
+    this.icmpErrorBurst = s.icmpErrorBurst;
+    this.icmpTokens = s.icmpErrorBurst;
+    this.identification = task.worker;
+    this.identificationStep = task.workerCount;
+  }
+
+  /** Takes `count` identifications in a row (RFC 6864: not repeated soon), and returns the first. */
+  takeIdentifications(count: number): number {
+    const first = this.identification;
+    // The kernel numbers the segments of a super-frame first, first + 1, …; skip what any worker's neighbours may reach.
+    const steps =
+      count === 1
+        ? this.identificationStep
+        : Math.ceil(count / this.identificationStep + 1) * this.identificationStep;
+    this.identification = (first + steps) & 0xffff;
+    return first;
+  }
+}
+
+/** Adds to a counter by its index. */
+export function count(ctx: Context, index: number, amount: number): void {
+  ctx.counters[index] = (ctx.counters[index] as number) + amount;
+}
+
+/** Reserves scratch memory, 16-byte aligned, for what the frame in hand becomes. Written out before it is reused. */
+export function takeScratch(ctx: Context, sizeBytes: number): number {
+  const at = ctx.scratchEnd;
+  ctx.scratchEnd = at + ((sizeBytes + 15) & ~15);
+  return at;
+}
+
+export const DROP_LOOP = counter('drop-loop');
+export const DROP_SUPER_FRAME = counter('drop-super-frame');
+export const DROP_TTL = counter('drop-ttl');
+export const DROP_TOO_BIG = counter('drop-too-big');
+export const DROP_PROTOCOL = counter('drop-protocol');
+export const DROP_TRUNCATED = counter('drop-upper-layer-truncated');
+export const DROP_ICMP_FRAGMENT = counter('drop-icmp-fragment');
+export const DROP_SELF = counter('drop-self');

@@ -1,0 +1,155 @@
+/**
+ * ICMP errors of our own, about a frame that cannot go on. The error is built in the frame's headroom: the offender stays
+ * where it is and becomes the quoted packet.
+ *
+ * Never about an ICMP error, a fragment but the first, or a source that is no host (RFC 1122 section 3.2.2, RFC 4443
+ * section 2.4 e). A token bucket limits them (RFC 4443 section 2.4 f, RFC 1812 section 4.3.2.8).
+ */
+import { counter } from '../shm/counters.js';
+import { get16, set16 } from '../wire/bytes.js';
+import { fold, sumAddress6, sumBytes } from '../wire/checksum.js';
+import { ICMP_HEADER, ICMP6_FIRST_INFORMATIONAL, isIcmp4Error } from '../wire/icmp.js';
+import {
+  IPV4_DESTINATION,
+  IPV4_FRAGMENT,
+  IPV4_HEADER,
+  IPV4_OFFSET_MASK,
+  IPV4_PROTOCOL,
+  IPV4_SOURCE,
+  IPV6_HEADER,
+  IPV6_MINIMUM_MTU,
+  IPV6_SOURCE,
+  PROTO_ICMP,
+  PROTO_ICMPV6,
+} from '../wire/ip.js';
+import type { Context } from './context.js';
+import { count } from './context.js';
+import { emitPlain } from './emit.js';
+import { DROP_ROUTING, walkExtensionHeaders } from './extension-headers.js';
+import { writeIpv4Header, writeIpv6Header } from './headers.js';
+
+const SENT = counter('icmp-errors-sent');
+const SUPPRESSED = counter('icmp-errors-suppressed');
+
+/** What an IPv4 router may quote: the whole error stays within 576 bytes (RFC 1812 section 4.3.2.3). */
+const ICMP4_ERROR_MAX = 576;
+const OWN_TTL = 64;
+
+/** Whether the budget allows an error now; takes one from it. The clock is read only when an error is due. */
+function takeToken(ctx: Context): boolean {
+  const nowMs = performance.now();
+  const refilled = ctx.icmpTokens + (nowMs - ctx.icmpRefillMs) * ctx.icmpErrorsPerMs;
+  ctx.icmpTokens = Math.min(refilled, ctx.icmpErrorBurst);
+  ctx.icmpRefillMs = nowMs;
+  if (ctx.icmpTokens < 1) {
+    count(ctx, SUPPRESSED, 1);
+    return false;
+  }
+  ctx.icmpTokens -= 1;
+  count(ctx, SENT, 1);
+  return true;
+}
+
+/** Whether an IPv4 address can be the source of a packet that deserves an answer. */
+function isHost4(address: number): boolean {
+  const top = address >>> 24;
+  return top !== 0 && top !== 127 && top < 224;
+}
+
+/**
+ * Sends an ICMPv4 error about the IPv4 packet at `offset`, unchanged so far.
+ * @param rest the second word of the ICMP header: next-hop MTU, or a pointer in its top byte
+ */
+export function sendIcmp4Error(
+  ctx: Context,
+  offset: number,
+  length: number,
+  type: number,
+  code: number,
+  rest: number,
+): void {
+  const { u8, dv } = ctx;
+  if ((get16(u8, offset + IPV4_FRAGMENT) & IPV4_OFFSET_MASK) !== 0) return;
+  const source = dv.getInt32(offset + IPV4_SOURCE);
+  if (!isHost4(source) || !isHost4(dv.getInt32(offset + IPV4_DESTINATION))) return;
+  const upper = offset + ((u8[offset] as number) & 15) * 4;
+  if (u8[offset + IPV4_PROTOCOL] === PROTO_ICMP) {
+    // What cannot be shown to be no error is left unanswered.
+    if (upper >= offset + length || isIcmp4Error(u8[upper] as number)) return;
+  }
+  if (!takeToken(ctx)) return;
+
+  const quoted = Math.min(length, ICMP4_ERROR_MAX - IPV4_HEADER - ICMP_HEADER);
+  const icmp = offset - ICMP_HEADER;
+  const start = icmp - IPV4_HEADER;
+  const total = IPV4_HEADER + ICMP_HEADER + quoted;
+  dv.setInt32(icmp, (type << 24) | (code << 16));
+  dv.setInt32(icmp + 4, rest);
+  set16(u8, icmp + 2, ~fold(sumBytes(dv, icmp, ICMP_HEADER + quoted)) & 0xffff);
+  // Precedence 6 (internetwork control), RFC 1812 section 4.3.2.5.
+  const fragment = ctx.takeIdentifications(1) << 16;
+  writeIpv4Header(ctx, start, 0xc0, total, fragment, OWN_TTL, PROTO_ICMP, ctx.own4, source);
+  emitPlain(ctx, start, total);
+}
+
+/**
+ * Sends an ICMPv6 error about the IPv6 packet at `offset`, unchanged so far.
+ * @param rest the second word of the ICMPv6 header: MTU or pointer
+ */
+export function sendIcmp6Error(
+  ctx: Context,
+  offset: number,
+  length: number,
+  type: number,
+  code: number,
+  rest: number,
+): void {
+  const { u8, dv } = ctx;
+  const s0 = dv.getInt32(offset + IPV6_SOURCE);
+  const s1 = dv.getInt32(offset + IPV6_SOURCE + 4);
+  const s2 = dv.getInt32(offset + IPV6_SOURCE + 8);
+  const s3 = dv.getInt32(offset + IPV6_SOURCE + 12);
+  const isMulticast = s0 >>> 24 === 0xff;
+  const isUnspecifiedOrLoopback = s0 === 0 && s1 === 0 && s2 === 0 && s3 >>> 1 === 0;
+  if (isMulticast || isUnspecifiedOrLoopback) return;
+  const walk = walkExtensionHeaders(ctx, offset, offset + length);
+  if (walk !== DROP_ROUTING) {
+    if (walk !== 0 || ctx.fragmentOffset !== 0) return;
+    if (ctx.upperProtocol === PROTO_ICMPV6) {
+      if (ctx.upperOffset >= offset + length) return;
+      if ((u8[ctx.upperOffset] as number) < ICMP6_FIRST_INFORMATIONAL) return;
+    }
+  }
+  if (!takeToken(ctx)) return;
+
+  const quoted = Math.min(length, IPV6_MINIMUM_MTU - IPV6_HEADER - ICMP_HEADER);
+  const icmp = offset - ICMP_HEADER;
+  const start = icmp - IPV6_HEADER;
+  const upperLength = ICMP_HEADER + quoted;
+  dv.setInt32(icmp, (type << 24) | (code << 16));
+  dv.setInt32(icmp + 4, rest);
+  const sum =
+    sumAddress6(ctx.own60, ctx.own61, ctx.own62, ctx.own63) +
+    sumAddress6(s0, s1, s2, s3) +
+    upperLength +
+    PROTO_ICMPV6 +
+    sumBytes(dv, icmp, upperLength);
+  set16(u8, icmp + 2, ~fold(sum) & 0xffff);
+  writeIpv6Header(
+    ctx,
+    start,
+    0,
+    upperLength,
+    PROTO_ICMPV6,
+    OWN_TTL,
+    ctx.own60,
+    ctx.own61,
+    ctx.own62,
+    ctx.own63,
+    s0,
+    s1,
+    s2,
+    s3,
+  );
+  emitPlain(ctx, start, IPV6_HEADER + upperLength);
+}

@@ -1,0 +1,205 @@
+/**
+ * One queue's work: read a burst, translate each frame, write what came of it. Runs when the queue is readable, and when
+ * control has answered a question.
+ */
+import native from '#native';
+import { counter } from '../shm/counters.js';
+import {
+  BURST_BYTES,
+  BURST_FRAMES,
+  HEADROOM,
+  LIST_PER_FRAME,
+  LIST_WORDS,
+  RING_BYTES,
+  SCRATCH_PER_FRAME,
+  SCRATCH_START,
+} from '../shm/frame-ring.js';
+import { ANSWER_REFUSED, HostRing } from '../shm/host-ring.js';
+import { CLOCK, EPOCH_BUSY, epochWord, GENERATION, POOL_FULL } from '../shm/shared-state.js';
+import type { WorkerTask } from '../shm/worker-task.js';
+import type { Address6 } from '../wire/address.js';
+import { IPV6_HEADER, IPV6_SOURCE } from '../wire/ip.js';
+import { Context, count, HOLD } from './context.js';
+import { readVnetHeader } from './emit.js';
+import { DROP_HOLD_FULL, HELD_NEW_HOST, HELD_NOT, HoldArea } from './hold.js';
+import { Refusals } from './refusals.js';
+import { translateV4ToV6 } from './translate-v4-to-v6.js';
+import { refuseSource, translateV6ToV4 } from './translate-v6-to-v4.js';
+
+const FRAMES_IN_V6 = counter('frames-in-v6');
+const FRAMES_IN_V4 = counter('frames-in-v4');
+const BYTES_IN_V6 = counter('bytes-in-v6');
+const BYTES_IN_V4 = counter('bytes-in-v4');
+const SUPER_FRAMES_IN = counter('super-frames-in');
+const FRAMES_OUT = counter('frames-out');
+const BYTES_OUT = counter('bytes-out');
+const BURSTS = counter('bursts');
+const HOSTS_ASKED = counter('hosts-asked');
+const WRITE_REFUSED = counter('write-refused');
+const DROP_NOT_IP = counter('drop-not-ip');
+const DROP_REFUSED = counter('drop-refused');
+
+/** Bursts before the event loop gets its turn: messages, timers, the end. */
+const BURSTS_PER_TURN = 16;
+/** A burst shorter than this has emptied the queue. */
+const LONG_BURST = 16;
+const ANSWERS_PER_BURST = 1024;
+
+export class Loop {
+  readonly #task: WorkerTask;
+  readonly #ctx: Context;
+  readonly #state: Int32Array;
+  readonly #epoch: number;
+  readonly #hold: HoldArea;
+  readonly #refusals = new Refusals();
+  readonly #questions: HostRing;
+  readonly #answers: HostRing;
+  readonly #ringBell: () => void;
+  readonly #frames = new Int32Array(new SharedArrayBuffer(BURST_FRAMES * 8));
+  readonly #refused = new Int32Array(new SharedArrayBuffer(8));
+  /** Numbers of the held hosts that have their answer. */
+  readonly #released: number[] = [];
+  readonly #takeAnswer = (host: Address6, answer: number) => {
+    if (answer === ANSWER_REFUSED) this.#refusals.remember(host, this.#ctx.nowSec);
+    const held = this.#hold.hostOf(host[0], host[1], host[2], host[3]);
+    if (held >= 0) this.#released.push(held);
+  };
+  readonly #translateHeld = (offset: number, length: number) => this.#translate(offset, length, false);
+
+  /** @param ringBell tells control that questions wait */
+  constructor(task: WorkerTask, ringBell: () => void) {
+    this.#task = task;
+    this.#ctx = new Context(task);
+    this.#state = new Int32Array(task.state);
+    this.#epoch = epochWord(task.worker);
+    this.#hold = new HoldArea(this.#ctx);
+    this.#questions = new HostRing(task.questions);
+    this.#answers = new HostRing(task.answers);
+    this.#ringBell = ringBell;
+  }
+
+  /** Serves the queue until it is empty or others deserve a turn. Throws what the device throws (see native `read`). */
+  serve(): void {
+    for (let i = 0; i < BURSTS_PER_TURN; i++) {
+      if (this.#burst() < LONG_BURST) return;
+    }
+  }
+
+  /** Sends held frames whose hosts have their answer, without reading. */
+  serveAnswers(): void {
+    this.#answers.answerBell();
+    this.#enter();
+    this.#leave();
+  }
+
+  /** Once a second: frames that nobody answers for. */
+  tick(): void {
+    this.#ctx.nowSec = this.#state[CLOCK] as number;
+    this.#hold.expire();
+  }
+
+  /** Begins a burst: takes a view of the tables that stays valid until `leave`, and sends what waited for them. */
+  #enter(): void {
+    const ctx = this.#ctx;
+    Atomics.store(this.#state, this.#epoch, EPOCH_BUSY);
+    // Control publishes a map before it answers, so a generation read after the answers covers them all.
+    this.#released.length = 0;
+    if (!this.#answers.isEmpty) this.#answers.drain(ANSWERS_PER_BURST, this.#takeAnswer);
+    ctx.generation = Atomics.load(this.#state, GENERATION);
+    Atomics.store(this.#state, this.#epoch, ctx.generation);
+    ctx.nowSec = this.#state[CLOCK] as number;
+    ctx.poolFull = this.#state[POOL_FULL] as number;
+    for (const host of this.#released) this.#hold.release(host, this.#translateHeld);
+  }
+
+  #leave(): void {
+    this.#flush();
+    this.#hold.reclaim();
+    Atomics.store(this.#state, this.#epoch, 0);
+  }
+
+  #burst(): number {
+    this.#enter();
+    const { fd } = this.#task;
+    const { u8 } = this.#ctx;
+    const frames = this.#frames;
+    const n = native.read(fd, u8, 0, BURST_BYTES, HEADROOM, frames, BURST_FRAMES);
+    for (let i = 0; i < n; i++) this.#translate(frames[2 * i] as number, frames[2 * i + 1] as number, true);
+    count(this.#ctx, BURSTS, 1);
+    this.#leave();
+    return n;
+  }
+
+  /** @param isNew false for a frame that was held: it has been counted, and has waited its turn */
+  #translate(offset: number, length: number, isNew: boolean): void {
+    const ctx = this.#ctx;
+    if (ctx.listEnd + LIST_PER_FRAME > LIST_WORDS || ctx.scratchEnd + SCRATCH_PER_FRAME > RING_BYTES)
+      this.#flush();
+    readVnetHeader(ctx, offset);
+    if (isNew && ctx.gsoType !== 0) count(ctx, SUPER_FRAMES_IN, 1);
+    const version = length > 0 ? (ctx.u8[offset] as number) >>> 4 : 0;
+    let verdict = DROP_NOT_IP;
+    if (version === 6) {
+      if (isNew) {
+        count(ctx, FRAMES_IN_V6, 1);
+        count(ctx, BYTES_IN_V6, length);
+        if (this.#hold.hostCount !== 0 && this.#joinsHeld(offset, length)) return;
+      }
+      verdict = translateV6ToV4(ctx, offset, length);
+      if (verdict === HOLD) verdict = this.#holdFrame(offset, length);
+    } else if (version === 4) {
+      if (isNew) {
+        count(ctx, FRAMES_IN_V4, 1);
+        count(ctx, BYTES_IN_V4, length);
+      }
+      verdict = translateV4ToV6(ctx, offset, length);
+    }
+    if (verdict > 0) count(ctx, verdict, 1);
+  }
+
+  /** Puts a frame behind others of its host that still wait, so that none overtakes another. */
+  #joinsHeld(offset: number, length: number): boolean {
+    if (length < IPV6_HEADER) return false;
+    const { dv } = this.#ctx;
+    const w0 = dv.getInt32(offset + IPV6_SOURCE);
+    const w1 = dv.getInt32(offset + IPV6_SOURCE + 4);
+    const w2 = dv.getInt32(offset + IPV6_SOURCE + 8);
+    const w3 = dv.getInt32(offset + IPV6_SOURCE + 12);
+    if (this.#hold.hostOf(w0, w1, w2, w3) < 0) return false;
+    if (this.#hold.add([w0, w1, w2, w3], offset, length) === HELD_NOT) count(this.#ctx, DROP_HOLD_FULL, 1);
+    return true;
+  }
+
+  /** A frame whose source has no map: held, and control asked; or refused. Returns a verdict. */
+  #holdFrame(offset: number, length: number): number {
+    const ctx = this.#ctx;
+    const { host0, host1, host2, host3 } = ctx;
+    if (this.#refusals.has(host0, host1, host2, host3, ctx.nowSec)) {
+      refuseSource(ctx, offset, length);
+      return DROP_REFUSED;
+    }
+    const held = this.#hold.add([host0, host1, host2, host3], offset, length);
+    if (held === HELD_NOT) return DROP_HOLD_FULL;
+    if (held === HELD_NEW_HOST) {
+      // A full ring loses the question, not the host: its frames run out of time, and its next one asks again.
+      if (this.#questions.push(host0, host1, host2, host3, 0)) count(ctx, HOSTS_ASKED, 1);
+      if (this.#questions.ring()) this.#ringBell();
+    }
+    return 0;
+  }
+
+  #flush(): void {
+    const ctx = this.#ctx;
+    if (ctx.listFrames !== 0) {
+      const refused = this.#refused;
+      native.write(this.#task.fd, ctx.u8, ctx.list, ctx.listFrames, refused);
+      count(ctx, FRAMES_OUT, ctx.listFrames);
+      count(ctx, BYTES_OUT, ctx.listBytes);
+      if (refused[0] !== 0) count(ctx, WRITE_REFUSED, refused[0] as number);
+      ctx.listEnd = 0;
+      ctx.listFrames = 0;
+      ctx.listBytes = 0;
+    }
+    ctx.scratchEnd = SCRATCH_START;
+  }
+}

@@ -1,0 +1,380 @@
+/** IPv6 → IPv4, RFC 7915 section 5, in place. */
+import { counter } from '../shm/counters.js';
+import { get16, set16 } from '../wire/bytes.js';
+import { adjustChecksum, adjustPartial, sumAddress6, sumWord } from '../wire/checksum.js';
+import {
+  ICMP6_DEST_UNREACHABLE,
+  ICMP6_ECHO_REPLY,
+  ICMP6_ECHO_REQUEST,
+  ICMP6_ERRONEOUS_HEADER,
+  ICMP6_FIRST_INFORMATIONAL,
+  ICMP6_NO_ROUTE,
+  ICMP6_PACKET_TOO_BIG,
+  ICMP6_PARAMETER_PROBLEM,
+  ICMP6_SOURCE_POLICY_FAILED,
+  ICMP6_TIME_EXCEEDED,
+  ICMP6_UNRECOGNIZED_NEXT_HEADER,
+} from '../wire/icmp.js';
+import {
+  checksumOffset,
+  FRAGMENT_HEADER,
+  IPV4_DF,
+  IPV4_HEADER,
+  IPV6_DESTINATION,
+  IPV6_HEADER,
+  IPV6_HOP_LIMIT,
+  IPV6_MINIMUM_MTU,
+  IPV6_NEXT_HEADER,
+  IPV6_PAYLOAD_LENGTH,
+  IPV6_SOURCE,
+  meansNone,
+  PROTO_ICMP,
+  PROTO_ICMPV6,
+  PROTO_TCP,
+  PROTO_UDP,
+} from '../wire/ip.js';
+import { GSO_ECN, GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4 } from '../wire/vnet.js';
+import type { Context } from './context.js';
+import {
+  count,
+  DROP_ICMP_FRAGMENT,
+  DROP_LOOP,
+  DROP_PROTOCOL,
+  DROP_SELF,
+  DROP_SUPER_FRAME,
+  DROP_TOO_BIG,
+  DROP_TRUNCATED,
+  DROP_TTL,
+  FORWARD,
+  HOLD,
+} from './context.js';
+import { completeChecksum, emitOffloaded, emitPlain } from './emit.js';
+import { DROP_ROUTING, walkExtensionHeaders } from './extension-headers.js';
+import { writeIpv4Header } from './headers.js';
+import { sendIcmp6Error } from './icmp-error.js';
+import { clampMss } from './mss.js';
+import {
+  checkRepresentable,
+  DROP_V6_ADDRESS,
+  extract,
+  hostOf4,
+  hostOf6,
+  isDevice6,
+  isForbidden6,
+  isInPref64,
+  isOwn6,
+  mapTo4,
+  mapTo6,
+  poolIndex,
+} from './resolve.js';
+import { segmentSuperFrame } from './segment.js';
+import { translateEcho6, translateIcmp6Error } from './translate-icmp-v6-to-v4.js';
+import { translateV4ToV6 } from './translate-v4-to-v6.js';
+
+const TRANSLATED = counter('translated-v6-to-v4');
+const HAIRPINNED = counter('hairpinned');
+const SELF_ANSWERED = counter('self-answered');
+const DROP_MALFORMED = counter('drop-v6-malformed');
+const DROP_IN_PREF64 = counter('drop-v6-source-in-pref64');
+const DROP_NO_DESTINATION = counter('drop-v6-no-map-destination');
+const DROP_NO_SOURCE = counter('drop-v6-no-map-source');
+const DROP_FRAGMENT = counter('drop-fragment-malformed');
+
+/** The largest IPv4 packet that an IPv6 one of minimum MTU can become: DF stays 0 up to here (RFC 7915 section 5.1). */
+const DF_THRESHOLD = IPV6_MINIMUM_MTU - IPV4_HEADER;
+const IPV4_MAX = 65535;
+
+/** Translates the IPv6 frame of `length` bytes at `offset`. Returns a verdict; what it became is on the context's list. */
+export function translateV6ToV4(ctx: Context, offset: number, length: number): number {
+  const { u8, dv } = ctx;
+  if (length < IPV6_HEADER) return DROP_MALFORMED;
+  const total = IPV6_HEADER + get16(u8, offset + IPV6_PAYLOAD_LENGTH);
+  if (total > length) return DROP_MALFORMED;
+
+  // Destination.
+  const d0 = dv.getInt32(offset + IPV6_DESTINATION);
+  const d1 = dv.getInt32(offset + IPV6_DESTINATION + 4);
+  const d2 = dv.getInt32(offset + IPV6_DESTINATION + 8);
+  const d3 = dv.getInt32(offset + IPV6_DESTINATION + 12);
+  let d4 = 0;
+  let hairpin = false;
+  if (isInPref64(ctx, d0, d1, d2)) {
+    d4 = extract(ctx, d1, d2, d3);
+    if (d4 === ctx.own4) return receiveOwn(ctx, offset, total);
+    hairpin = poolIndex(ctx, d4) >= 0 || mapTo6(ctx, d4);
+    if (hairpin && !hostOf4(ctx, d4)) return refuseDestination(ctx, offset, total);
+    if (!hairpin) {
+      const refusal = checkRepresentable(ctx, d4);
+      if (refusal !== FORWARD) return refusal;
+    }
+  } else {
+    if (isOwn6(ctx, d0, d1, d2, d3)) return receiveOwn(ctx, offset, total);
+    if (isForbidden6(d0, d1, d2, d3)) return DROP_V6_ADDRESS;
+    // An IPv4 host that an explicit map represents. Not a hairpin: an IPv6 host would be reached without us.
+    if (!mapTo4(ctx, d0, d1, d2, d3)) return refuseDestination(ctx, offset, total);
+    d4 = ctx.found4;
+  }
+
+  const hopLimit = u8[offset + IPV6_HOP_LIMIT] as number;
+  if (hopLimit <= 1) {
+    sendIcmp6Error(ctx, offset, total, ICMP6_TIME_EXCEEDED, 0, 0);
+    return DROP_TTL;
+  }
+
+  // The chain of headers.
+  const end = offset + total;
+  let protocol = u8[offset + IPV6_NEXT_HEADER] as number;
+  let upper = offset + IPV6_HEADER;
+  ctx.hasFragment = false;
+  ctx.fragmentOffset = 0;
+  ctx.moreFragments = 0;
+  if (protocol !== PROTO_TCP && protocol !== PROTO_UDP) {
+    const walk = walkExtensionHeaders(ctx, offset, end);
+    if (walk !== FORWARD) {
+      if (walk === DROP_ROUTING) {
+        sendIcmp6Error(ctx, offset, total, ICMP6_PARAMETER_PROBLEM, ICMP6_ERRONEOUS_HEADER, ctx.pointer);
+      }
+      return walk;
+    }
+    protocol = ctx.upperProtocol;
+    upper = ctx.upperOffset;
+  } else {
+    ctx.upperProtocol = protocol;
+    ctx.upperOffset = upper;
+  }
+
+  // Source.
+  const s0 = dv.getInt32(offset + IPV6_SOURCE);
+  const s1 = dv.getInt32(offset + IPV6_SOURCE + 4);
+  const s2 = dv.getInt32(offset + IPV6_SOURCE + 8);
+  const s3 = dv.getInt32(offset + IPV6_SOURCE + 12);
+  let s4 = 0;
+  if (hostOf6(ctx, s0, s1, s2, s3)) {
+    s4 = ctx.found4;
+  } else {
+    const verdict = resolveUnmappedSource(ctx, offset, total, s0, s1, s2, s3);
+    if (verdict !== FORWARD) return verdict;
+    s4 = ctx.found4;
+  }
+
+  const isWhole = ctx.fragmentOffset === 0 && ctx.moreFragments === 0;
+  const upperLength = end - upper;
+  if (ctx.needsChecksum || ctx.gsoType !== 0) {
+    const verdict = checkOffload(ctx, offset, upper, end, protocol, isWhole);
+    if (verdict !== FORWARD) return verdict;
+  }
+
+  // Size. Of a super-frame, the size of its segments.
+  const outLength = IPV4_HEADER + upperLength;
+  let segmentLength = outLength;
+  let segments = 1;
+  if (ctx.gsoType !== 0) {
+    const upperHeader = protocol === PROTO_TCP ? ((u8[upper + 12] as number) >>> 4) * 4 : 8;
+    segmentLength = Math.min(outLength, IPV4_HEADER + upperHeader + ctx.gsoSize);
+    segments = Math.ceil((upperLength - upperHeader) / ctx.gsoSize);
+  }
+  if (hairpin) {
+    if (segmentLength + IPV6_HEADER - IPV4_HEADER > ctx.ipv6Mtu)
+      return refuseSize(ctx, offset, total, ctx.ipv6Mtu);
+    if (outLength > IPV4_MAX) return DROP_SUPER_FRAME;
+  } else if (segmentLength > ctx.ipv4Mtu && segmentLength > DF_THRESHOLD && !ctx.hasFragment) {
+    // With DF=0 it is left to the kernel to fragment: an error that asks for less than 1280 would be a black hole.
+    return refuseSize(ctx, offset, total, ctx.ipv4Mtu + IPV6_HEADER - IPV4_HEADER);
+  }
+  if (outLength > IPV4_MAX) {
+    // The IPv4 header cannot say so much: cut it into ordinary packets and translate each.
+    if (ctx.gsoType !== 0) return segmentSuperFrame(ctx, offset, upper, end, translateV6ToV4);
+    return refuseSize(ctx, offset, total, IPV4_MAX);
+  }
+  if (ctx.hasFragment) {
+    if (ctx.moreFragments !== 0 && (upperLength & 7) !== 0) return DROP_FRAGMENT;
+    // 13 bits of offset on both sides, but an IPv4 packet ends at 65,535 bytes with its header.
+    if (ctx.fragmentOffset * 8 + upperLength > IPV4_MAX - IPV4_HEADER) return DROP_FRAGMENT;
+  }
+
+  const trafficClass = (dv.getInt32(offset) >>> 20) & ctx.trafficClassMask;
+  // A hairpin costs one hop: the second leg takes it.
+  const ttl = hairpin ? hopLimit : hopLimit - 1;
+
+  // Upper layer.
+  let outProtocol = protocol;
+  let header = upper - IPV4_HEADER;
+  let headerAndUpper = outLength;
+  if (protocol === PROTO_ICMPV6) {
+    if (!isWhole) return DROP_ICMP_FRAGMENT;
+    if (upperLength < 8) return DROP_TRUNCATED;
+    outProtocol = PROTO_ICMP;
+    const type = u8[upper] as number;
+    if (type === ICMP6_ECHO_REQUEST || type === ICMP6_ECHO_REPLY) {
+      translateEcho6(ctx, upper, upperLength, sumAddress6(s0, s1, s2, s3) + sumAddress6(d0, d1, d2, d3));
+    } else {
+      const verdict = translateIcmp6Error(ctx, offset, upper, end, d4);
+      if (verdict !== FORWARD) return verdict;
+      // The message may have moved and changed its length.
+      header = ctx.upperOffset - IPV4_HEADER;
+      headerAndUpper = IPV4_HEADER + ctx.upperLength;
+      segmentLength = headerAndUpper;
+    }
+  } else if (protocol === PROTO_ICMP) {
+    return DROP_PROTOCOL;
+  } else if (ctx.fragmentOffset === 0) {
+    const at = checksumOffset(protocol);
+    if (at >= 0) {
+      if (upperLength < (protocol === PROTO_TCP ? 20 : 8)) return isWhole ? DROP_TRUNCATED : DROP_FRAGMENT;
+      const removed = sumAddress6(s0, s1, s2, s3) + sumAddress6(d0, d1, d2, d3);
+      const added = sumWord(s4) + sumWord(d4);
+      const old = get16(u8, upper + at);
+      if (ctx.needsChecksum) {
+        set16(u8, upper + at, adjustPartial(old, removed, added));
+      } else if (old !== 0 || protocol !== PROTO_UDP) {
+        const sum = adjustChecksum(old, removed, added);
+        set16(u8, upper + at, sum === 0 && meansNone(protocol) ? 0xffff : sum);
+      }
+      if (protocol === PROTO_TCP && ctx.mssLimit !== 0) clampMss(ctx, upper, upperLength);
+    }
+  }
+
+  let fragment = IPV4_DF;
+  if (ctx.hasFragment) {
+    fragment = (ctx.fragmentId << 16) | (ctx.moreFragments << 13) | ctx.fragmentOffset;
+  } else if (segmentLength <= DF_THRESHOLD) {
+    fragment = ctx.takeIdentifications(segments) << 16;
+  }
+  writeIpv4Header(ctx, header, trafficClass, headerAndUpper, fragment, ttl, outProtocol, s4, d4);
+  if (hairpin) {
+    count(ctx, HAIRPINNED, 1);
+    return secondLeg(ctx, header, headerAndUpper);
+  }
+  count(ctx, TRANSLATED, 1);
+  if (ctx.needsChecksum) {
+    const gsoType =
+      ctx.gsoType === 0 ? 0 : protocol === PROTO_TCP ? GSO_TCPV4 | (ctx.gsoType & GSO_ECN) : GSO_UDP_L4;
+    const headers = protocol === PROTO_TCP ? ((u8[upper + 12] as number) >>> 4) * 4 : 8;
+    emitOffloaded(ctx, header, headerAndUpper, gsoType, IPV4_HEADER + headers, IPV4_HEADER);
+  } else {
+    emitPlain(ctx, header, headerAndUpper);
+  }
+  return FORWARD;
+}
+
+/** The IPv4 packet for a mapped host goes straight back (RFC 7757 section 4), without leaving the translator. */
+function secondLeg(ctx: Context, offset: number, length: number): number {
+  ctx.hairpin = true;
+  if (ctx.needsChecksum) {
+    if (ctx.gsoType !== 0 && (ctx.gsoType & ~GSO_ECN) !== GSO_UDP_L4)
+      ctx.gsoType = GSO_TCPV4 | (ctx.gsoType & GSO_ECN);
+    ctx.checksumStart = IPV4_HEADER;
+  }
+  const verdict = translateV4ToV6(ctx, offset, length);
+  ctx.hairpin = false;
+  return verdict;
+}
+
+function refuseDestination(ctx: Context, offset: number, length: number): number {
+  sendIcmp6Error(ctx, offset, length, ICMP6_DEST_UNREACHABLE, ICMP6_NO_ROUTE, 0);
+  return DROP_NO_DESTINATION;
+}
+
+function refuseSize(ctx: Context, offset: number, length: number, mtu: number): number {
+  const mtuWithFragment = mtu + (ctx.hasFragment ? FRAGMENT_HEADER : 0);
+  sendIcmp6Error(ctx, offset, length, ICMP6_PACKET_TOO_BIG, 0, Math.max(mtuWithFragment, IPV6_MINIMUM_MTU));
+  return DROP_TOO_BIG;
+}
+
+/** What to do with a source that has no map: FORWARD with `found4`, HOLD, or a drop verdict. */
+function resolveUnmappedSource(
+  ctx: Context,
+  offset: number,
+  length: number,
+  s0: number,
+  s1: number,
+  s2: number,
+  s3: number,
+): number {
+  if (isForbidden6(s0, s1, s2, s3)) return DROP_V6_ADDRESS;
+  if (isOwn6(ctx, s0, s1, s2, s3)) return DROP_LOOP;
+  if (isInPref64(ctx, s0, s1, s2) && !isDevice6(ctx, s0, s1, s2, s3)) return DROP_IN_PREF64;
+  if (
+    ctx.upperProtocol === PROTO_ICMPV6 &&
+    ctx.upperOffset < offset + length &&
+    (ctx.u8[ctx.upperOffset] as number) < ICMP6_FIRST_INFORMATIONAL
+  ) {
+    // RFC 6791: a router's error needs a source that fits, not a map of the router's own.
+    ctx.found4 = ctx.own4;
+    return FORWARD;
+  }
+  if (ctx.poolFull !== 0 || ctx.hosts.size === 0) return refuseSource(ctx, offset, length);
+  ctx.host0 = s0;
+  ctx.host1 = s1;
+  ctx.host2 = s2;
+  ctx.host3 = s3;
+  return HOLD;
+}
+
+/** Tells a host that it gets no IPv4 address (ICMPv6 1/5), and drops its packet. */
+export function refuseSource(ctx: Context, offset: number, length: number): number {
+  sendIcmp6Error(ctx, offset, length, ICMP6_DEST_UNREACHABLE, ICMP6_SOURCE_POLICY_FAILED, 0);
+  return DROP_NO_SOURCE;
+}
+
+/** Checks that a virtio-net header says what this frame is; does in software what no offload could do on IPv4. */
+function checkOffload(
+  ctx: Context,
+  offset: number,
+  upper: number,
+  end: number,
+  protocol: number,
+  isWhole: boolean,
+): number {
+  const field = checksumOffset(protocol);
+  const matches =
+    isWhole && ctx.needsChecksum && ctx.checksumStart === upper - offset && ctx.checksumFieldOffset === field;
+  if (ctx.gsoType !== 0) {
+    const kind = ctx.gsoType & ~GSO_ECN;
+    const known =
+      (kind === GSO_TCPV6 && protocol === PROTO_TCP && end - upper >= 20) ||
+      (kind === GSO_UDP_L4 && protocol === PROTO_UDP && end - upper >= 8);
+    return known && matches && ctx.gsoSize > 0 && !ctx.hasFragment ? FORWARD : DROP_SUPER_FRAME;
+  }
+  if (!matches && !completeChecksum(ctx, offset, end)) return DROP_SUPER_FRAME;
+  return FORWARD;
+}
+
+/** A packet for the translator's own IPv6 address: ping is answered, anything else refused (ICMPv6 4/1). */
+function receiveOwn(ctx: Context, offset: number, length: number): number {
+  const { u8, dv } = ctx;
+  const end = offset + length;
+  const walk = walkExtensionHeaders(ctx, offset, end);
+  if (walk !== FORWARD) return walk;
+  const upper = ctx.upperOffset;
+  const s0 = dv.getInt32(offset + IPV6_SOURCE);
+  const s1 = dv.getInt32(offset + IPV6_SOURCE + 4);
+  const s2 = dv.getInt32(offset + IPV6_SOURCE + 8);
+  const s3 = dv.getInt32(offset + IPV6_SOURCE + 12);
+  if (isForbidden6(s0, s1, s2, s3)) return DROP_V6_ADDRESS;
+  if (ctx.upperProtocol !== PROTO_ICMPV6) {
+    sendIcmp6Error(
+      ctx,
+      offset,
+      length,
+      ICMP6_PARAMETER_PROBLEM,
+      ICMP6_UNRECOGNIZED_NEXT_HEADER,
+      IPV6_NEXT_HEADER,
+    );
+    return DROP_SELF;
+  }
+  if (ctx.hasFragment || end - upper < 8 || u8[upper] !== ICMP6_ECHO_REQUEST) return DROP_SELF;
+  u8[upper] = ICMP6_ECHO_REPLY;
+  // Swapping the addresses does not change the sum; a checksum that was wrong stays wrong, and the sender drops it.
+  const checksum = get16(u8, upper + 2);
+  set16(u8, upper + 2, adjustChecksum(checksum, ICMP6_ECHO_REQUEST << 8, ICMP6_ECHO_REPLY << 8));
+  for (let i = 0; i < 16; i += 4) {
+    const word = dv.getInt32(offset + IPV6_DESTINATION + i);
+    dv.setInt32(offset + IPV6_DESTINATION + i, dv.getInt32(offset + IPV6_SOURCE + i));
+    dv.setInt32(offset + IPV6_SOURCE + i, word);
+  }
+  u8[offset + IPV6_HOP_LIMIT] = 64;
+  emitPlain(ctx, offset, length);
+  count(ctx, SELF_ANSWERED, 1);
+  return FORWARD;
+}

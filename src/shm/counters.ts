@@ -1,0 +1,106 @@
+/**
+ * Counters in shared memory. Each worker owns one block of doubles (exact up to 2⁵³, no wrap, no BigInt) and is the
+ * only one to write it; control reads. What a dead worker counted is added to the archive before its block is used again.
+ *
+ *   block 0: archive | block 1: worker 0 | block 2: worker 1 | …      each block a whole number of 64-byte lines
+ */
+
+/** Every counter by name; the position is the index. `drop-` ones are verdicts: each frame dropped counts in exactly one. */
+export const COUNTER_NAMES = [
+  'frames-in-v6',
+  'frames-in-v4',
+  'bytes-in-v6',
+  'bytes-in-v4',
+  'translated-v6-to-v4',
+  'translated-v4-to-v6',
+  'hairpinned',
+  'super-frames-in',
+  'frames-out',
+  'bytes-out',
+  'bursts',
+  'self-answered',
+  'icmp-errors-sent',
+  'icmp-errors-suppressed',
+  'held',
+  'hosts-asked',
+  'fragments-made',
+  'segments-made',
+  'write-refused',
+  'drop-not-ip',
+  'drop-v4-malformed',
+  'drop-v4-checksum',
+  'drop-v6-malformed',
+  'drop-v4-address',
+  'drop-v6-address',
+  'drop-v6-source-in-pref64',
+  'drop-v4-source-in-pool4',
+  'drop-loop',
+  'drop-non-global',
+  'drop-v4-no-map-destination',
+  'drop-v4-no-map-source',
+  'drop-v6-no-map-destination',
+  'drop-v6-no-map-source',
+  'drop-ttl',
+  'drop-too-big',
+  'drop-source-route',
+  'drop-routing-header',
+  'drop-extension-header',
+  'drop-protocol',
+  'drop-self',
+  'drop-fragment-malformed',
+  'drop-icmp-fragment',
+  'drop-icmp-malformed',
+  'drop-icmp-checksum',
+  'drop-icmp-type',
+  'drop-icmp-quote',
+  'drop-icmp-quote-mismatch',
+  'drop-udp-zero-checksum',
+  'drop-upper-layer-truncated',
+  'drop-super-frame',
+  'drop-hold-full',
+  'drop-hold-timeout',
+  'drop-refused',
+] as const;
+
+export type CounterName = (typeof COUNTER_NAMES)[number];
+
+const indexByName = new Map<string, number>(COUNTER_NAMES.map((name, index) => [name, index]));
+
+/** The index of a counter inside a block; for constants resolved once at load. */
+export function counter(name: CounterName): number {
+  return indexByName.get(name) as number;
+}
+
+const BLOCK = Math.ceil(COUNTER_NAMES.length / 8) * 8;
+
+/** Shared memory for an archive and `workers` blocks. */
+export function createCounters(workers: number): SharedArrayBuffer {
+  return new SharedArrayBuffer((workers + 1) * BLOCK * 8);
+}
+
+/** The block that worker `worker` writes. */
+export function workerCounters(buffer: SharedArrayBuffer, worker: number): Float64Array {
+  return new Float64Array(buffer, (worker + 1) * BLOCK * 8, BLOCK);
+}
+
+/** Moves what a dead worker counted to the archive. Only while no thread writes that block. */
+export function archiveCounters(buffer: SharedArrayBuffer, worker: number): void {
+  const archive = new Float64Array(buffer, 0, BLOCK);
+  const block = workerCounters(buffer, worker);
+  for (let i = 0; i < BLOCK; i++) {
+    archive[i] = (archive[i] as number) + (block[i] as number);
+    block[i] = 0;
+  }
+}
+
+/** Sums over the archive and all workers, by name. */
+export function readCounters(buffer: SharedArrayBuffer): Record<CounterName, number> {
+  const words = new Float64Array(buffer);
+  const sums: Partial<Record<CounterName, number>> = {};
+  for (const [index, name] of COUNTER_NAMES.entries()) {
+    let sum = 0;
+    for (let at = index; at < words.length; at += BLOCK) sum += words[at] as number;
+    sums[name] = sum;
+  }
+  return sums as Record<CounterName, number>;
+}

@@ -1,0 +1,60 @@
+/** What control hands a worker, and the messages that pass between the two. Plain data: it crosses a thread boundary. */
+import type { MessagePort } from 'node:worker_threads';
+import type { Address6, Prefix4, Prefix6 } from '../wire/address.js';
+import type { HostTableBuffers } from './host-table.js';
+
+/** What the translator needs to know. All lengths in bytes; IPv4 addresses unsigned. */
+export interface TranslatorSettings {
+  readonly pref64: Prefix6;
+  readonly wkpfStrict: boolean;
+  /** The translator's own addresses: they answer ping and are the source of its ICMP errors. */
+  readonly ipv4Address: number;
+  readonly ipv6Address: Address6;
+  readonly pool4: Prefix4 | null;
+  /** The kernel's addresses on the device: the only ones in pref64 and pool4 that may be sources. */
+  readonly deviceAddresses4: readonly number[];
+  readonly deviceAddresses6: readonly Address6[];
+  readonly ipv6Mtu: number;
+  readonly ipv4Mtu: number;
+  readonly lowestIpv6Mtu: number;
+  readonly udpZeroChecksum: 'drop' | 'calc' | 'forward';
+  readonly copyTrafficClass: boolean;
+  readonly mssClamp: 'off' | 'auto';
+  readonly icmpErrorsPerSec: number;
+  readonly icmpErrorBurst: number;
+}
+
+/** The argument of the endless task of one queue. */
+export interface WorkerTask {
+  readonly worker: number;
+  readonly workerCount: number;
+  readonly fd: number;
+  readonly settings: TranslatorSettings;
+  readonly state: SharedArrayBuffer;
+  readonly counters: SharedArrayBuffer;
+  readonly hosts: HostTableBuffers;
+  readonly maps4: SharedArrayBuffer;
+  readonly maps6: SharedArrayBuffer;
+  readonly ring: SharedArrayBuffer;
+  /** Hosts that need a map, worker → control. */
+  readonly questions: SharedArrayBuffer;
+  /** What became of them, control → worker. */
+  readonly answers: SharedArrayBuffer;
+  readonly port: MessagePort;
+}
+
+/** Control → worker. */
+export type ToWorker =
+  /** Answers wait in the ring. */
+  | { readonly type: 'answers' }
+  /** Finish the burst, give up the queue, end the task. */
+  | { readonly type: 'stop' }
+  /** Test hook: end in this way. */
+  | { readonly type: 'die'; readonly how: 'throw' | 'exit' };
+
+/** Worker → control. */
+export type FromWorker =
+  /** The queue is being served. */
+  | { readonly type: 'serving' }
+  /** Questions wait in the ring. */
+  | { readonly type: 'questions' };

@@ -1,0 +1,197 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { CLOCK_START_SEC } from '#nat64d/control/pool/clock-start.js';
+import { DynamicPool, REFUSED_LIMIT_PER_64, REFUSED_POOL_FULL } from '#nat64d/control/pool/dynamic-pool.js';
+import { type Address6, formatAddress4 } from '#nat64d/wire/address.js';
+import { address4, address6, prefix4 } from '../../../helpers/harness.js';
+
+const LIFETIME = 7440;
+const DAY = 86400;
+const T0 = CLOCK_START_SEC;
+
+function setUp(network: string, { reserved = [] as string[], maxMapsPer64 = 0 } = {}) {
+  const pool4 = prefix4(network);
+  const lastSeen = new Int32Array(2 ** (32 - pool4.length));
+  const published = new Map<number, Address6>();
+  const pool = new DynamicPool({
+    pool4,
+    reserved: reserved.map(prefix4),
+    lastSeen,
+    lifetimeSec: LIFETIME,
+    dormantSec: 14 * DAY,
+    maxMapsPer64,
+    publisher: {
+      publish(index, host) {
+        assert.ok(!published.has(index), 'published twice');
+        published.set(index, host);
+      },
+      withdraw(index) {
+        assert.ok(published.delete(index), 'withdrawn without being published');
+      },
+    },
+  });
+  const give = (host: string, now = T0) => {
+    const index = pool.assign(address6(host), now);
+    return index < 0 ? index : formatAddress4(pool.addressOf(index));
+  };
+  const touch = (ipv4: string, now: number) => {
+    lastSeen[address4(ipv4) - pool4.address] = now;
+  };
+  return { pool, lastSeen, published, give, touch };
+}
+
+test('a host gets the address of its hash, and the next one where that is taken', () => {
+  const { give } = setUp('192.168.0.0/24');
+  assert.equal(give('2001:db8::69'), '192.168.0.80');
+  // The hash adds the words, so these two words in another order collide.
+  assert.equal(give('2001:db8::69'), '192.168.0.80', 'the same host again');
+  assert.equal(give('0:69:2001:db8::'), give('0:69:2001:db8::'));
+});
+
+test('the network address and reserved ones are never given, the broadcast address is', () => {
+  const { give, pool } = setUp('10.0.0.0/29', { reserved: ['10.0.0.1/32', '10.0.0.4/31', '192.0.2.0/24'] });
+  assert.equal(pool.capacity, 4);
+  const given = new Set<string | number>();
+  for (let i = 0; i < 4; i++) given.add(give(`2001:db8::${i + 1}`));
+  assert.deepEqual([...given].sort(), ['10.0.0.2', '10.0.0.3', '10.0.0.6', '10.0.0.7']);
+  assert.equal(give('2001:db8::99'), REFUSED_POOL_FULL);
+});
+
+test('a pool at the top of the address space works', () => {
+  const { give } = setUp('223.255.255.252/30', { reserved: ['223.255.255.253/32'] });
+  assert.deepEqual([give('::1'), give('::2')].sort(), ['223.255.255.254', '223.255.255.255']);
+});
+
+test('a map ends 124 minutes after its last packet and not before', () => {
+  const { give, pool, published, touch } = setUp('10.0.0.0/24');
+  const ipv4 = give('2001:db8::1') as string;
+  touch(ipv4, T0 + 1000);
+  pool.sweep(T0 + 1000 + LIFETIME);
+  assert.equal(published.size, 1);
+  pool.sweep(T0 + 1000 + LIFETIME + 1);
+  assert.equal(published.size, 0);
+  assert.equal(pool.dormantCount, 1);
+});
+
+test('a dormant host gets its address again, however many came since', () => {
+  const { give, pool } = setUp('10.0.0.0/24');
+  const mine = give('2001:db8::1');
+  pool.sweep(T0 + LIFETIME + 1);
+  for (let i = 2; i < 50; i++) assert.notEqual(give(`2001:db8::${i}`, T0 + LIFETIME + 1), mine);
+  assert.equal(give('2001:db8::1', T0 + LIFETIME + 2), mine);
+});
+
+test('a full pool takes the address that has rested longest', () => {
+  const { give, pool, touch } = setUp('10.0.0.0/30', { reserved: [] });
+  const [a, b, c] = ['2001:db8::a', '2001:db8::b', '2001:db8::c'].map((host) => give(host) as string) as [
+    string,
+    string,
+    string,
+  ];
+  touch(b, T0 + 10);
+  touch(a, T0 + 20);
+  touch(c, T0 + 5000);
+  assert.equal(give('2001:db8::d', T0 + 100), REFUSED_POOL_FULL);
+  const later = T0 + LIFETIME + 100;
+  pool.sweep(later);
+  assert.equal(pool.dormantCount, 2);
+  assert.equal(give('2001:db8::d', later), b);
+  assert.equal(give('2001:db8::a', later), a, 'the host of the other one still has its own');
+  assert.equal(give('2001:db8::b', later), REFUSED_POOL_FULL);
+});
+
+test('a dormant map is forgotten after 14 days', () => {
+  const { give, pool } = setUp('10.0.0.0/24');
+  give('2001:db8::1');
+  pool.sweep(T0 + LIFETIME + 1);
+  pool.sweep(T0 + 14 * DAY);
+  assert.equal(pool.dormantCount, 1);
+  pool.sweep(T0 + 14 * DAY + 1);
+  assert.equal(pool.dormantCount, 0);
+  assert.equal(pool.freeCount, pool.capacity);
+  assert.equal(pool.lookup(address6('2001:db8::1')), -1);
+});
+
+test('one /64 gets no more maps at a time than it may', () => {
+  const { give, pool } = setUp('10.0.0.0/24', { maxMapsPer64: 2 });
+  give('2001:db8::1');
+  give('2001:db8::2');
+  assert.equal(give('2001:db8::3'), REFUSED_LIMIT_PER_64);
+  assert.notEqual(give('2001:db8:0:1::3'), REFUSED_LIMIT_PER_64);
+  assert.equal(typeof give('2001:db8::2'), 'string', 'who has one keeps it');
+  pool.sweep(T0 + LIFETIME + 1);
+  assert.equal(typeof give('2001:db8::3', T0 + LIFETIME + 1), 'string');
+});
+
+test('a sweep looks at a map once per lifetime, however often it is used', () => {
+  const { give, pool, touch } = setUp('10.0.0.0/24');
+  const ipv4 = give('2001:db8::1') as string;
+  let looked = 0;
+  for (let second = 1; second <= 10 * LIFETIME; second++) {
+    touch(ipv4, T0 + second);
+    looked += pool.sweep(T0 + second);
+  }
+  assert.ok(looked <= 10, `${looked} looks in ten lifetimes`);
+  assert.equal(pool.liveCount, 1);
+});
+
+test('a sweep in slices ends what a whole one ends', () => {
+  const { give, pool } = setUp('10.0.0.0/24');
+  for (let i = 1; i <= 100; i++) give(`2001:db8::${i}`);
+  let calls = 0;
+  while (pool.liveCount > 0 && calls++ < 100) assert.ok(pool.sweep(T0 + LIFETIME + 1, 7) <= 7);
+  assert.equal(pool.dormantCount, 100);
+});
+
+const stored = (line: number, ipv4: string, host: string, lastUsedUnixSec: number) => ({
+  line,
+  ipv4: address4(ipv4),
+  host: address6(host),
+  lastUsedUnixSec,
+});
+
+test('restored maps are live with what is left of their time, dormant, or forgotten', () => {
+  const unix = 1_800_000_000;
+  const { pool, published, give } = setUp('10.0.0.0/24', { reserved: ['10.0.0.9/32'] });
+  const problems = pool.restore(
+    [
+      stored(1, '10.0.0.5', '2001:db8::5', unix - 100),
+      stored(2, '10.0.0.6', '2001:db8::6', unix - LIFETIME - 1),
+      stored(3, '10.0.0.7', '2001:db8::7', unix - 15 * DAY),
+      stored(4, '192.0.2.1', '2001:db8::8', unix),
+      stored(5, '10.0.0.9', '2001:db8::9', unix),
+      stored(6, '10.0.0.5', '2001:db8::a', unix - 200),
+      stored(7, '10.0.0.11', '2001:db8::6', unix - 300),
+      stored(8, '10.0.0.0', '2001:db8::b', unix),
+    ],
+    T0,
+    unix,
+  );
+  assert.deepEqual(
+    problems.map(({ line, message }) => `${line}: ${message}`),
+    [
+      '1: 10.0.0.5 stands twice',
+      '4: 192.0.2.1 lies outside the pool',
+      '5: 10.0.0.9 is reserved or explicitly mapped',
+      '7: 2001:db8::6 stands twice',
+      '8: 10.0.0.0 is reserved or explicitly mapped',
+    ],
+  );
+  assert.equal(published.size, 1);
+  assert.equal(pool.dormantCount, 1);
+  assert.equal(give('2001:db8::6'), '10.0.0.6');
+  pool.sweep(T0 + LIFETIME - 200 + 1);
+  assert.equal(published.has(5), false, 'the restored map ended when its remaining time was over');
+});
+
+test('a time in the future makes every restored map dormant', () => {
+  const unix = 1_800_000_000;
+  const { pool, published } = setUp('10.0.0.0/24');
+  pool.restore(
+    [stored(1, '10.0.0.5', '2001:db8::5', unix), stored(2, '10.0.0.6', '2001:db8::6', unix + 1)],
+    T0,
+    unix,
+  );
+  assert.equal(published.size, 0);
+  assert.equal(pool.dormantCount, 2);
+});
