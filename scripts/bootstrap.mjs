@@ -10,7 +10,7 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 /** Debian packages by the command that shows whether they are there. */
 const packagesFor = {
   start: { 'g++': 'g++', make: 'make', python3: 'python3', ip: 'iproute2', nft: 'nftables' },
-  demo: { ping: 'iputils-ping', curl: 'curl', traceroute: 'traceroute' },
+  demo: { ping: 'iputils-ping', curl: 'curl', traceroute: 'traceroute', dig: 'bind9-dnsutils' },
   test: {
     ping: 'iputils-ping',
     curl: 'curl',

@@ -1,0 +1,292 @@
+/**
+ * A small internet in network namespaces, with the real gateway in the middle:
+ *
+ *   client (IPv6 only)  2001:db8:1::2 ── 2001:db8:1::1  gateway  203.0.113.1 ── 203.0.113.2  server (IPv4 only)
+ *                                                                                8.8.8.8 on its loopback
+ *
+ * and, where asked for, a router between gateway and server (198.51.100.0/24) with a narrow link behind it. Everything that
+ * a lab starts and makes is gone when it is closed, or when the process ends.
+ */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+
+export const CLIENT6 = '2001:db8:1::2';
+export const SERVER4 = '203.0.113.2';
+export const PUBLIC4 = '8.8.8.8';
+/** An IPv4 address as clients reach it under the default prefix. */
+export const under = (ipv4: string) => `64:ff9b:1::${ipv4}`;
+
+const CLI = fileURLToPath(new URL('../../../dist/cli/nat64d.js', import.meta.url));
+
+export interface LabOptions {
+  /** MTU of the gateway's end of the client's link. */
+  clientLinkMtu?: number;
+  /** Puts a router between gateway and server, whose end of the server's link has this MTU. */
+  routerMtu?: number;
+  /** Further addresses of the client, 2001:db8:1::100:1 and on. */
+  clientAddresses?: number;
+}
+
+export interface Finished {
+  status: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+export interface GatewayOptions {
+  /** TOML beside data-dir and run-dir; `top` goes before the first table. */
+  toml?: string;
+  args?: string[];
+  /** Do not wait for it to serve. */
+  isFailing?: boolean;
+}
+
+type LogLine = { event?: string; msg: string } & Record<string, unknown>;
+
+let labs = 0;
+
+/** A gateway process, and what it has logged. */
+export class GatewayProcess {
+  readonly lines: LogLine[] = [];
+  readonly output: string[] = [];
+  readonly exited: Promise<number | null>;
+
+  constructor(readonly child: ChildProcess) {
+    this.exited = new Promise((resolve) => child.once('close', (code) => resolve(code)));
+    for (const stream of [child.stdout, child.stderr]) {
+      if (stream === null) continue;
+      createInterface({ input: stream }).on('line', (line) => {
+        this.output.push(line);
+        if (line.startsWith('{')) this.lines.push(JSON.parse(line) as LogLine);
+      });
+    }
+  }
+
+  get pid(): number {
+    return this.child.pid as number;
+  }
+
+  events(name: string): LogLine[] {
+    return this.lines.filter((line) => line.event === name);
+  }
+
+  /** Waits until an event has been logged `count` times. */
+  async waitFor(name: string, count = 1, timeoutMs = 15_000): Promise<LogLine> {
+    const end = performance.now() + timeoutMs;
+    while (this.events(name).length < count) {
+      if (this.child.exitCode !== null && this.events(name).length < count) {
+        await this.exited;
+        if (this.events(name).length < count)
+          throw new Error(`it ended before '${name}':\n${this.output.join('\n')}`);
+      }
+      if (performance.now() > end) throw new Error(`no '${name}' in time:\n${this.output.join('\n')}`);
+      await sleep(10);
+    }
+    return this.events(name)[count - 1] as LogLine;
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    this.child.kill(signal);
+  }
+
+  /** Ends it; resolves with the exit code. */
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
+    this.kill(signal);
+    return this.exited;
+  }
+}
+
+export class Lab {
+  readonly client: string;
+  readonly gateway: string;
+  readonly server: string;
+  /** Holds data and run directories; removed at the end. */
+  readonly folder = mkdtempSync(join(tmpdir(), 'nat64d-lab-'));
+  readonly #namespaces: string[] = [];
+  readonly #resolvConfs = new Map<string, string>();
+  readonly #children = new Set<ChildProcess>();
+  readonly #onExit = () => this.#cleanUp();
+
+  constructor(options: LabOptions = {}) {
+    const prefix = `n64-${process.pid}-${labs++}`;
+    process.once('exit', this.#onExit);
+    this.client = this.#namespace(`${prefix}-client`);
+    this.gateway = this.#namespace(`${prefix}-gateway`);
+    this.server = this.#namespace(`${prefix}-server`);
+
+    this.#cable(this.client, 'up0', this.gateway, 'lan0');
+    this.ip(this.client, 'addr add', `${CLIENT6}/64`, 'dev up0 nodad');
+    for (let i = 1; i <= (options.clientAddresses ?? 0); i++) {
+      this.ip(this.client, 'addr add', `2001:db8:1::100:${i.toString(16)}/64`, 'dev up0 nodad');
+    }
+    this.ip(this.gateway, 'addr add 2001:db8:1::1/64 dev lan0 nodad');
+    this.ip(this.client, 'route add default via 2001:db8:1::1');
+    if (options.clientLinkMtu !== undefined)
+      this.ip(this.gateway, 'link set lan0 mtu', String(options.clientLinkMtu));
+
+    if (options.routerMtu === undefined) {
+      this.#cable(this.gateway, 'wan0', this.server, 'up0');
+      this.ip(this.gateway, 'addr add 203.0.113.1/24 dev wan0');
+      this.ip(this.gateway, `route add ${PUBLIC4}/32 via ${SERVER4}`);
+    } else {
+      const router = this.#namespace(`${prefix}-router`);
+      this.#cable(this.gateway, 'wan0', router, 'west0');
+      this.#cable(router, 'east0', this.server, 'up0');
+      this.ip(this.gateway, 'addr add 198.51.100.1/24 dev wan0');
+      this.ip(router, 'addr add 198.51.100.2/24 dev west0');
+      this.ip(router, 'addr add 203.0.113.1/24 dev east0');
+      this.ip(router, 'link set east0 mtu', String(options.routerMtu));
+      this.#write(router, 'ipv4/ip_forward', '1');
+      this.ip(this.gateway, 'route add default via 198.51.100.2');
+      this.ip(router, `route add ${PUBLIC4}/32 via ${SERVER4}`);
+    }
+    this.ip(this.server, `addr add ${SERVER4}/24 dev up0`);
+    this.ip(this.server, `addr add ${PUBLIC4}/32 dev lo`);
+    this.ip(this.server, 'route add default via 203.0.113.1');
+  }
+
+  /** `ip` inside a namespace; words may hold blanks between them. */
+  ip(namespace: string, ...words: string[]): string {
+    const args = words.flatMap((part) => part.split(' '));
+    return execFileSync('ip', ['-n', namespace, ...args], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+  }
+
+  /** Runs a command inside a namespace to its end. */
+  async run(namespace: string, command: string, args: string[] = [], timeoutMs = 30_000): Promise<Finished> {
+    const child = this.spawn(namespace, command, args);
+    const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs);
+    let stdout = '';
+    let stderr = '';
+    child.stdout?.on('data', (data) => {
+      stdout += data;
+    });
+    child.stderr?.on('data', (data) => {
+      stderr += data;
+    });
+    const status = await new Promise<number | null>((resolve, reject) => {
+      child.once('error', reject);
+      child.once('close', (code) => resolve(code));
+    });
+    clearTimeout(timer);
+    return { status, stdout, stderr };
+  }
+
+  /** Starts a command inside a namespace. `ip netns exec` becomes the command, so its pid is the command's. */
+  spawn(namespace: string, command: string, args: string[] = [], env: NodeJS.ProcessEnv = {}): ChildProcess {
+    const resolvConf = this.#resolvConfs.get(namespace);
+    // `ip netns exec` gives the command mounts of its own, so this one is seen by nobody else.
+    const bind = ['sh', '-c', 'mount --bind "$0" /etc/resolv.conf && exec "$@"', resolvConf ?? ''];
+    const words = [...(resolvConf === undefined ? [] : bind), command, ...args];
+    const child = spawn('ip', ['netns', 'exec', namespace, ...words], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...env },
+    });
+    this.#children.add(child);
+    child.once('close', () => this.#children.delete(child));
+    return child;
+  }
+
+  /** Commands started in a namespace from now on find this name server in /etc/resolv.conf. */
+  useNameServer(namespace: string, address: string): void {
+    const file = join(this.folder, `${namespace}.resolv.conf`);
+    writeFileSync(file, `nameserver ${address}\n`);
+    this.#resolvConfs.set(namespace, file);
+  }
+
+  /** Runs one of the helper programs, `netns-NAME`, to its end. */
+  node(namespace: string, name: string, args: string[], timeoutMs = 60_000): Promise<Finished> {
+    return this.run(namespace, process.execPath, [program(name), ...args], timeoutMs);
+  }
+
+  /** Starts a helper program that prints `ready` when it serves. */
+  async serve(namespace: string, name: string, args: string[] = []): Promise<ChildProcess> {
+    const child = this.spawn(namespace, process.execPath, [program(name), ...args]);
+    let output = '';
+    await new Promise<void>((resolve, reject) => {
+      child.stderr?.on('data', (data) => {
+        output += data;
+      });
+      child.stdout?.on('data', (data) => {
+        output += data;
+        if (output.includes('ready')) resolve();
+      });
+      child.once('close', () => reject(new Error(`${name} ended: ${output}`)));
+    });
+    return child;
+  }
+
+  /** Starts the gateway in its namespace, and waits until it serves. */
+  async startGateway(options: GatewayOptions = {}): Promise<GatewayProcess> {
+    const file = join(this.folder, 'nat64d.toml');
+    const folders = `data-dir = "${join(this.folder, 'data')}"\nrun-dir = "${join(this.folder, 'run')}"\n`;
+    const dns64 = options.toml?.includes('[dns64]') ? '' : `\n[dns64]\nforwarders = ["${SERVER4}"]\n`;
+    writeFileSync(file, `${folders}${options.toml ?? ''}${dns64}`);
+    const args = ['--enable-source-maps', CLI, '--config', file, ...(options.args ?? [])];
+    const gateway = new GatewayProcess(
+      this.spawn(this.gateway, process.execPath, args, { NAT64D_TEST_HOOKS: '1' }),
+    );
+    if (options.isFailing !== true) await gateway.waitFor('ready');
+    return gateway;
+  }
+
+  /** What a start and a stop must leave as it was: addresses, routes, rules and switches of the gateway's namespace. */
+  async snapshot(): Promise<string> {
+    const commands = [
+      'ip -o addr show | sed "s/valid_lft.*//"',
+      'ip -4 route show table all',
+      'ip -6 route show table all',
+      'nft list ruleset',
+      'cd /proc/sys/net && grep -r . ipv4/ip_forward ipv4/conf/*/forwarding ipv6/conf/*/forwarding ipv6/conf/*/accept_ra',
+    ];
+    const parts = await Promise.all(commands.map((command) => this.run(this.gateway, 'sh', ['-c', command])));
+    return parts.map(({ stdout }, i) => `$ ${commands[i]}\n${stdout}`).join('\n');
+  }
+
+  async close(): Promise<void> {
+    const ends = [...this.#children].map((child) => new Promise((resolve) => child.once('close', resolve)));
+    for (const child of this.#children) child.kill('SIGKILL');
+    await Promise.all(ends);
+    this.#cleanUp();
+    process.removeListener('exit', this.#onExit);
+  }
+
+  #namespace(name: string): string {
+    execFileSync('ip', ['netns', 'add', name], { stdio: ['ignore', 'pipe', 'pipe'] });
+    this.#namespaces.push(name);
+    // Without duplicate address detection, addresses serve at once.
+    for (const conf of ['all', 'default']) this.#write(name, `ipv6/conf/${conf}/accept_dad`, '0');
+    this.ip(name, 'link set lo up');
+    return name;
+  }
+
+  #cable(a: string, nameA: string, b: string, nameB: string): void {
+    const args = ['link', 'add', nameA, 'netns', a, 'type', 'veth', 'peer', 'name', nameB, 'netns', b];
+    execFileSync('ip', args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    this.ip(a, `link set ${nameA} up`);
+    this.ip(b, `link set ${nameB} up`);
+  }
+
+  #write(namespace: string, sysctl: string, value: string): void {
+    execFileSync('ip', ['netns', 'exec', namespace, 'sh', '-c', `echo ${value} > /proc/sys/net/${sysctl}`]);
+  }
+
+  #cleanUp(): void {
+    for (const child of this.#children) child.kill('SIGKILL');
+    for (const name of this.#namespaces.splice(0)) {
+      if (existsSync(`/run/netns/${name}`)) execFileSync('ip', ['netns', 'del', name]);
+    }
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+function program(name: string): string {
+  return fileURLToPath(new URL(`netns-${name}.js`, import.meta.url));
+}

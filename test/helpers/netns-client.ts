@@ -1,0 +1,113 @@
+/**
+ * What the lab's client does, one task a run; prints a line of JSON.
+ *
+ *   get HOST BYTES            downloads; prints the SHA-256
+ *   put HOST BYTES            uploads; prints the SHA-256 that the server computed
+ *   udp HOST SIZE…            one datagram of each size at a time; prints the sizes that came back whole
+ *   hosts HOST COUNT          a datagram from each of COUNT addresses at once; prints which IPv4 address each had
+ *   stream HOST SECONDS       a numbered datagram each millisecond; prints how many were sent, came back, and came in order
+ */
+import { createHash } from 'node:crypto';
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { patternBytes } from './pattern.js';
+
+const [task = '', host = '', ...rest] = process.argv.slice(2);
+
+async function transfer(verb: 'GET' | 'PUT', bytes: number): Promise<string> {
+  const socket = connect(5001, host);
+  const hash = createHash('sha256');
+  let text = '';
+  socket.on('data', (data) => {
+    if (verb === 'GET') hash.update(data);
+    else text += data;
+  });
+  socket.write(`${verb} ${bytes}\n`);
+  if (verb === 'PUT') socket.write(patternBytes(bytes));
+  await once(socket, 'end');
+  socket.destroy();
+  return verb === 'GET' ? hash.digest('hex') : text;
+}
+
+/** Sends until the echo comes, three times at most. The first 16 bytes are the server's to fill. */
+async function echo(size: number): Promise<boolean> {
+  const socket = createSocket('udp6');
+  const sent = patternBytes(size);
+  let isWhole = false;
+  socket.on('message', (data) => {
+    isWhole = data.length === size && data.subarray(16).equals(sent.subarray(16));
+  });
+  for (let i = 0; i < 3 && !isWhole; i++) {
+    socket.send(sent, 5002, host);
+    for (let waited = 0; waited < 500 && !isWhole; waited += 5) await sleep(5);
+  }
+  socket.close();
+  return isWhole;
+}
+
+/** One datagram from each address, never repeated: a lost first packet is seen. */
+async function hosts(count: number): Promise<Record<string, string>> {
+  const seen: Record<string, string> = {};
+  const sockets = Array.from({ length: count }, (_, i) => {
+    const address = `2001:db8:1::100:${(i + 1).toString(16)}`;
+    const socket = createSocket('udp6');
+    socket.on('message', (data) => {
+      seen[address] = data.subarray(0, 16).toString().trim();
+    });
+    socket.bind(0, address);
+    return socket;
+  });
+  await Promise.all(sockets.map((socket) => once(socket, 'listening')));
+  for (const socket of sockets) socket.send(Buffer.alloc(32), 5002, host);
+  for (let waited = 0; waited < 5000 && Object.keys(seen).length < count; waited += 10) await sleep(10);
+  for (const socket of sockets) socket.close();
+  return seen;
+}
+
+async function stream(seconds: number) {
+  const socket = createSocket('udp6');
+  let received = 0;
+  let disordered = 0;
+  let last = -1;
+  socket.on('message', (data) => {
+    const number = data.readUInt32BE(16);
+    if (number <= last) disordered++;
+    last = number;
+    received++;
+  });
+  const end = performance.now() + seconds * 1000;
+  let sent = 0;
+  while (performance.now() < end) {
+    const data = Buffer.alloc(64);
+    data.writeUInt32BE(sent++, 16);
+    socket.send(data, 5002, host);
+    await sleep(1);
+  }
+  await sleep(500);
+  socket.close();
+  return { sent, received, disordered };
+}
+
+async function run(): Promise<unknown> {
+  switch (task) {
+    case 'get':
+      return transfer('GET', Number(rest[0]));
+    case 'put':
+      return transfer('PUT', Number(rest[0]));
+    case 'udp': {
+      const whole: number[] = [];
+      for (const size of rest.map(Number)) if (await echo(size)) whole.push(size);
+      return whole;
+    }
+    case 'hosts':
+      return hosts(Number(rest[0]));
+    case 'stream':
+      return stream(Number(rest[0]));
+    default:
+      throw new Error(`no such task: ${task}`);
+  }
+}
+
+console.log(JSON.stringify(await run()));

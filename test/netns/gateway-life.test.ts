@@ -1,0 +1,172 @@
+/** Starting, stopping, dying, expiring. */
+import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CLIENT6, Lab, PUBLIC4, SERVER4, under } from '../helpers/lab.js';
+
+let lab: Lab;
+beforeEach(() => {
+  lab = new Lab();
+});
+afterEach(() => lab.close());
+
+async function pings(address = under(PUBLIC4)): Promise<boolean> {
+  const { stdout } = await lab.run(lab.client, 'ping', ['-c', '1', '-W', '1', address]);
+  return / 0% packet loss/.test(stdout);
+}
+
+test('a worker killed under traffic is replaced, the other queue and later packets do not suffer', async () => {
+  await lab.serve(lab.server, 'server');
+  const gateway = await lab.startGateway();
+  const stream = lab.node(lab.client, 'client', ['stream', under(SERVER4), '3']);
+  await sleep(1000);
+  gateway.kill('SIGUSR2');
+  await gateway.waitFor('worker-replaced');
+  await sleep(500);
+  gateway.kill('SIGALRM');
+  await gateway.waitFor('worker-replaced', 2);
+  const { sent, received, disordered } = JSON.parse((await stream).stdout) as Record<string, number>;
+  assert.ok((received as number) > (sent as number) * 0.9, `${received} of ${sent} came back`);
+  assert.equal(disordered, 0);
+  const reasons = gateway.events('worker-replaced').map((line) => line.reason);
+  assert.deepEqual(reasons, ['test hook: this worker was told to throw', 'worker exited with code: 3']);
+  assert.equal(await gateway.stop(), 0);
+  const counters = gateway.events('stopped')[0]?.counters as Record<string, number>;
+  assert.ok(
+    (counters['translated-v6-to-v4'] as number) >= (received as number),
+    'what the dead had counted is kept',
+  );
+});
+
+test('a map ends 124 minutes after its last packet in either direction, and its host gets the same again', async () => {
+  lab.ip(lab.server, 'route add 10.64.0.0/16 via 203.0.113.1');
+  // A second is a thousand seconds: a map lasts 7.44.
+  const gateway = await lab.startGateway({
+    toml: '[device]\nmasquerade = false\n[log]\nlevel = "debug"\n',
+    args: ['--test-clock-rate', '1000'],
+  });
+  assert.ok(await pings());
+  const { ipv4 } = await gateway.waitFor('assigned');
+  const fromServer = async () => {
+    const { stdout } = await lab.run(lab.server, 'ping', ['-c', '1', '-W', '1', String(ipv4)]);
+    return / 0% packet loss/.test(stdout)
+      ? 'answered'
+      : /Destination Host Unreachable/.test(stdout)
+        ? 'unreachable'
+        : stdout;
+  };
+  // Packets from the IPv4 side alone keep it.
+  for (let i = 0; i < 3; i++) {
+    await sleep(4000);
+    assert.equal(await fromServer(), 'answered');
+  }
+  await sleep(9000);
+  assert.equal(await fromServer(), 'unreachable');
+  assert.ok(await pings());
+  assert.equal((await gateway.waitFor('assigned', 2)).ipv4, ipv4);
+  assert.equal(gateway.events('assigned').length, 2);
+});
+
+test('SIGTERM under load leaves no trace, and the maps in dynamic.map', async () => {
+  await lab.serve(lab.server, 'server');
+  const before = await lab.snapshot();
+  const gateway = await lab.startGateway();
+  const stream = lab.node(lab.client, 'client', ['stream', under(SERVER4), '2']);
+  await sleep(1000);
+  assert.notEqual(await lab.snapshot(), before);
+  assert.equal(await gateway.stop(), 0);
+  assert.equal(await lab.snapshot(), before);
+  await stream;
+  assert.match(
+    readFileSync(join(lab.folder, 'data', 'dynamic.map'), 'utf8'),
+    new RegExp(`^10\\.64\\.\\d+\\.\\d+\t${CLIENT6}\t\\d+$`, 'm'),
+  );
+});
+
+test('SIGINT in the middle of the start takes down what is up', async () => {
+  const before = await lab.snapshot();
+  for (const delayMs of [150, 250, 350, 450]) {
+    const gateway = await lab.startGateway({ isFailing: true });
+    await sleep(delayMs);
+    gateway.kill('SIGINT');
+    await gateway.exited;
+    assert.equal(await lab.snapshot(), before, `after ${delayMs} ms`);
+  }
+});
+
+test('kill -9: the next start works, keeps each host its address, and restores the switches at its end', async () => {
+  const before = await lab.snapshot();
+  const first = await lab.startGateway();
+  assert.ok(await pings());
+  assert.equal(await first.stop('SIGKILL'), null);
+  const second = await lab.startGateway();
+  assert.ok(await pings());
+  assert.equal(await second.stop(), 0);
+  assert.equal(await lab.snapshot(), before);
+});
+
+test('a damaged dynamic.map starts with the good lines and a warning for each bad one', async () => {
+  const first = await lab.startGateway();
+  assert.equal(await first.stop(), 0);
+  const file = join(lab.folder, 'data', 'dynamic.map');
+  const now = Math.floor(Date.now() / 1000);
+  writeFileSync(file, `10.64.9.9\t${CLIENT6}\t${now}\nnonsense\n192.0.2.1\t2001:db8::1\t${now}\n`);
+  const second = await lab.startGateway({ toml: '[log]\nlevel = "debug"\n' });
+  assert.ok(await pings());
+  assert.equal(second.events('assigned').length, 0, 'the remembered map serves');
+  assert.equal(second.events('dynamic-map-line')[0]?.line, 2);
+  assert.equal(second.events('dynamic-map-entry')[0]?.line, 3);
+});
+
+test('a second gateway on the same device ends with a clear error and harms nothing', async () => {
+  const first = await lab.startGateway();
+  const second = await lab.startGateway({ isFailing: true });
+  assert.equal(await second.exited, 1);
+  assert.match(second.output.join('\n'), /another nat64d already serves the device nat64/);
+  assert.ok(await pings());
+  assert.equal(await first.stop(), 0);
+});
+
+test('a device made without multi_queue is served by one worker, and stays', async () => {
+  lab.ip(lab.gateway, 'tuntap add dev nat64 mode tun');
+  const gateway = await lab.startGateway();
+  assert.equal(gateway.events('ready')[0]?.workers, 1);
+  assert.equal(gateway.events('one-queue').length, 1);
+  assert.ok(await pings());
+  assert.equal(await gateway.stop(), 0);
+  assert.match(lab.ip(lab.gateway, '-d link show nat64'), /persist on/);
+  assert.doesNotMatch(lab.ip(lab.gateway, 'addr show nat64'), /inet/);
+});
+
+test('a taken DNS port is a loud error that names what to do, and NAT64 runs on; required makes it fatal', async () => {
+  await lab.serve(lab.gateway, 'dns-server');
+  const gateway = await lab.startGateway();
+  const failure = await gateway.waitFor('dns64-listen-failed');
+  assert.match(failure.msg, /ss -lnup/);
+  assert.match(failure.msg, /key "listen" of \[dns64\]/);
+  assert.ok(await pings());
+  assert.equal(await gateway.stop(), 0);
+  const fatal = await lab.startGateway({ isFailing: true, toml: '[dns64]\nrequired = true\n' });
+  assert.equal(await fatal.exited, 1);
+  assert.match(fatal.output.join('\n'), /ss -lnup/);
+});
+
+test('a device that is deleted ends the gateway with a message, not with a spin', async () => {
+  const gateway = await lab.startGateway();
+  lab.ip(lab.gateway, 'link del nat64');
+  assert.equal(await gateway.exited, 1);
+  assert.match(gateway.output.join('\n'), /nat64 is gone/);
+});
+
+test('a configuration with errors lists them all and exits 1; --check says fine; a wrong option exits 2', async () => {
+  const gateway = await lab.startGateway({ isFailing: true, toml: 'workers = 99\npref64 = 1\n' });
+  assert.equal(await gateway.exited, 1);
+  assert.match(gateway.output.join('\n'), /nat64d\.toml:3:11: workers: .*\n.*nat64d\.toml:4:10: pref64: /);
+  const check = await lab.startGateway({ isFailing: true, args: ['--check'] });
+  assert.equal(await check.exited, 0);
+  assert.match(check.output.join('\n'), /: fine$/);
+  const usage = await lab.startGateway({ isFailing: true, args: ['--no-such-option'] });
+  assert.equal(await usage.exited, 2);
+});
