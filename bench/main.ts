@@ -1,13 +1,14 @@
 /** `npm run bench -- NAME`: runs one benchmark. */
-const benches: Record<string, () => Promise<{ run(): Promise<void> }>> = {
+const benches: Record<string, () => Promise<{ run(args: string[]): Promise<void> }>> = {
+  throughput: () => import('./throughput.bench.js'),
   translate: () => import('./translate.bench.js'),
 };
 
-const [name = ''] = process.argv.slice(2);
+const [name = '', ...args] = process.argv.slice(2);
 const load = benches[name];
 if (load === undefined) {
   console.error(`usage: npm run bench -- ${Object.keys(benches).join('|')}`);
   process.exitCode = 2;
 } else {
-  await (await load()).run();
+  await (await load()).run(args);
 }

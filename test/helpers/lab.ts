@@ -160,8 +160,19 @@ export class Lab {
   }
 
   /** Runs a command inside a namespace to its end. */
-  async run(namespace: string, command: string, args: string[] = [], timeoutMs = 30_000): Promise<Finished> {
-    const child = this.spawn(namespace, command, args);
+  run(namespace: string, command: string, args: string[] = [], timeoutMs = 30_000): Promise<Finished> {
+    return this.runWith({}, namespace, command, args, timeoutMs);
+  }
+
+  /** The same, with variables added to its environment. */
+  async runWith(
+    env: NodeJS.ProcessEnv,
+    namespace: string,
+    command: string,
+    args: string[],
+    timeoutMs: number,
+  ): Promise<Finished> {
+    const child = this.spawn(namespace, command, args, env);
     const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs);
     let stdout = '';
     let stderr = '';
