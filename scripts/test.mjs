@@ -43,7 +43,14 @@ if (files.length === 0) {
 // Namespace tests load both cores by themselves, so they run one file at a time, after the others.
 const netns = files.filter((file) => file.startsWith(join(compiled, 'netns')));
 const others = files.filter((file) => !netns.includes(file));
-const flags = ['--enable-source-maps', '--test', '--test-reporter=spec'];
+// A failed test may leave sockets open behind it; that must not keep its process, and the whole run, alive.
+const flags = [
+  '--enable-source-maps',
+  '--test',
+  '--test-reporter=spec',
+  '--test-force-exit',
+  '--test-timeout=120000',
+];
 let failed = 0;
 if (others.length > 0) failed |= run(process.execPath, [...flags, '--test-concurrency=2', ...others]);
 if (netns.length > 0) failed |= run(process.execPath, [...flags, '--test-concurrency=1', ...netns]);
