@@ -1,6 +1,7 @@
 /** `npm run bench -- NAME`: runs one benchmark. */
 const benches: Record<string, () => Promise<{ run(args: string[]): Promise<void> }>> = {
   throughput: () => import('./throughput.bench.js'),
+  lookup: () => import('./lookup.bench.js'),
   translate: () => import('./translate.bench.js'),
 };
 

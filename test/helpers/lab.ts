@@ -21,6 +21,8 @@ export const PUBLIC4 = '8.8.8.8';
 /** An IPv4 address as clients reach it under the default prefix. */
 export const under = (ipv4: string) => `64:ff9b:1::${ipv4}`;
 
+export const MINIMAL_MTU = 1400;
+
 const CLI = fileURLToPath(new URL('../../../dist/cli/nat64d.js', import.meta.url));
 
 export interface LabOptions {
@@ -28,6 +30,11 @@ export interface LabOptions {
   clientLinkMtu?: number;
   /** Puts a router between gateway and server, whose end of the server's link has this MTU. */
   routerMtu?: number;
+  /**
+   * Puts a router before the server (4) or before the client (6), narrow (MINIMAL_MTU) in that direction, whose ICMP errors
+   * quote the least. It has to be started: `startMinimalRouter`.
+   */
+  minimalRouter?: 4 | 6;
   /** Further addresses of the client, 2001:db8:1::100:1 and on. */
   clientAddresses?: number;
 }
@@ -108,6 +115,7 @@ export class Lab {
   /** Holds data and run directories; removed at the end. */
   readonly folder = mkdtempSync(join(tmpdir(), 'nat64d-lab-'));
   readonly #namespaces: string[] = [];
+  #router = '';
   readonly #resolvConfs = new Map<string, string>();
   readonly #children = new Set<ChildProcess>();
   readonly #onExit = () => this.#cleanUp();
@@ -119,31 +127,14 @@ export class Lab {
     this.gateway = this.#namespace(`${prefix}-gateway`);
     this.server = this.#namespace(`${prefix}-server`);
 
-    this.#cable(this.client, 'up0', this.gateway, 'lan0');
-    this.ip(this.client, 'addr add', `${CLIENT6}/64`, 'dev up0 nodad');
-    for (let i = 1; i <= (options.clientAddresses ?? 0); i++) {
-      this.ip(this.client, 'addr add', `2001:db8:1::100:${i.toString(16)}/64`, 'dev up0 nodad');
-    }
-    this.ip(this.gateway, 'addr add 2001:db8:1::1/64 dev lan0 nodad');
-    this.ip(this.client, 'route add default via 2001:db8:1::1');
-    if (options.clientLinkMtu !== undefined)
-      this.ip(this.gateway, 'link set lan0 mtu', String(options.clientLinkMtu));
-
-    if (options.routerMtu === undefined) {
+    if (options.minimalRouter === 6) this.#connectClientByRouter(this.#namespace(`${prefix}-router`));
+    else this.#connectClient(options);
+    if (options.routerMtu === undefined && options.minimalRouter !== 4) {
       this.#cable(this.gateway, 'wan0', this.server, 'up0');
       this.ip(this.gateway, 'addr add 203.0.113.1/24 dev wan0');
       this.ip(this.gateway, `route add ${PUBLIC4}/32 via ${SERVER4}`);
     } else {
-      const router = this.#namespace(`${prefix}-router`);
-      this.#cable(this.gateway, 'wan0', router, 'west0');
-      this.#cable(router, 'east0', this.server, 'up0');
-      this.ip(this.gateway, 'addr add 198.51.100.1/24 dev wan0');
-      this.ip(router, 'addr add 198.51.100.2/24 dev west0');
-      this.ip(router, 'addr add 203.0.113.1/24 dev east0');
-      this.ip(router, 'link set east0 mtu', String(options.routerMtu));
-      this.#write(router, 'ipv4/ip_forward', '1');
-      this.ip(this.gateway, 'route add default via 198.51.100.2');
-      this.ip(router, `route add ${PUBLIC4}/32 via ${SERVER4}`);
+      this.#connectServerByRouter(this.#namespace(`${prefix}-router`), options);
     }
     this.ip(this.server, `addr add ${SERVER4}/24 dev up0`);
     this.ip(this.server, `addr add ${PUBLIC4}/32 dev lo`);
@@ -267,6 +258,76 @@ export class Lab {
     await Promise.all(ends);
     this.#cleanUp();
     process.removeListener('exit', this.#onExit);
+  }
+
+  #connectClient(options: LabOptions): void {
+    this.#cable(this.client, 'up0', this.gateway, 'lan0');
+    this.ip(this.client, 'addr add', `${CLIENT6}/64`, 'dev up0 nodad');
+    for (let i = 1; i <= (options.clientAddresses ?? 0); i++) {
+      this.ip(this.client, 'addr add', `2001:db8:1::100:${i.toString(16)}/64`, 'dev up0 nodad');
+    }
+    this.ip(this.gateway, 'addr add 2001:db8:1::1/64 dev lan0 nodad');
+    this.ip(this.client, 'route add default via 2001:db8:1::1');
+    if (options.clientLinkMtu !== undefined)
+      this.ip(this.gateway, 'link set lan0 mtu', String(options.clientLinkMtu));
+  }
+
+  #connectServerByRouter(router: string, options: LabOptions): void {
+    this.#cable(this.gateway, 'wan0', router, 'west0');
+    this.#cable(router, 'east0', this.server, 'up0');
+    this.ip(this.gateway, 'addr add 198.51.100.1/24 dev wan0');
+    this.ip(router, 'addr add 198.51.100.2/24 dev west0');
+    this.ip(router, 'addr add 203.0.113.1/24 dev east0');
+    this.#write(router, 'ipv4/ip_forward', '1');
+    this.ip(this.gateway, 'route add default via 198.51.100.2');
+    this.ip(router, `route add ${PUBLIC4}/32 via ${SERVER4}`);
+    if (options.routerMtu !== undefined) {
+      this.ip(router, 'link set east0 mtu', String(options.routerMtu));
+      return;
+    }
+    // What is for the server goes through the program first; what comes out of the program is routed by a table of its own.
+    this.#makeDetour(router, `${SERVER4}/32`, [
+      '203.0.113.0/24 dev east0',
+      'default via 198.51.100.1 dev west0',
+    ]);
+  }
+
+  #connectClientByRouter(router: string): void {
+    this.#cable(this.client, 'up0', router, 'west0');
+    this.#cable(router, 'east0', this.gateway, 'lan0');
+    this.ip(this.client, 'addr add', `${CLIENT6}/64`, 'dev up0 nodad');
+    this.ip(this.client, 'route add default via 2001:db8:1::1');
+    this.ip(router, 'addr add 2001:db8:1::1/64 dev west0 nodad');
+    this.ip(router, 'addr add 2001:db8:3::2/64 dev east0 nodad');
+    this.ip(this.gateway, 'addr add 2001:db8:3::1/64 dev lan0 nodad');
+    this.#write(router, 'ipv6/conf/all/forwarding', '1');
+    this.ip(router, 'route add default via 2001:db8:3::1');
+    this.ip(this.gateway, 'route add 2001:db8:1::/64 via 2001:db8:3::2');
+    this.#makeDetour(router, `${CLIENT6}/128`, [
+      '2001:db8:1::/64 dev west0',
+      'default via 2001:db8:3::1 dev east0',
+    ]);
+  }
+
+  #makeDetour(router: string, destination: string, onward: string[]): void {
+    const family = destination.includes(':') ? '-6' : '-4';
+    this.ip(router, 'tuntap add dev narrow0 mode tun vnet_hdr');
+    this.ip(router, 'link set narrow0 up');
+    for (const conf of ['all', 'narrow0']) this.#write(router, `ipv4/conf/${conf}/rp_filter`, '0');
+    this.ip(router, `${family} route add ${destination} dev narrow0 metric 1`);
+    this.ip(router, `${family} rule add iif narrow0 lookup 100`);
+    for (const route of onward) this.ip(router, `${family} route add ${route} table 100`);
+    this.#router = router;
+  }
+
+  /** Starts the program of `minimalRouter`. */
+  startMinimalRouter(): Promise<ChildProcess> {
+    return this.serve(this.#router, 'minimal-router', [
+      'narrow0',
+      String(MINIMAL_MTU),
+      '192.0.2.99',
+      '2001:db8:99::1',
+    ]);
   }
 
   #namespace(name: string): string {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
-import { Lab, type LabOptions, SERVER4, under } from '../helpers/lab.js';
+import { Lab, type LabOptions, MINIMAL_MTU, SERVER4, under } from '../helpers/lab.js';
 import { patternBytes } from '../helpers/pattern.js';
 
 const BYTES = 2 << 20;
@@ -53,3 +53,20 @@ test('a ping that may not be fragmented is told the MTU', () =>
     assert.match(large.stdout + large.stderr, /mtu=1420|mtu: 1420/);
     assert.match((await ping(1420 - 48)).stdout, / 0% packet loss/);
   }));
+
+for (const [family, task, learns] of [
+  [4, 'put', 'a client that sends'],
+  [6, 'get', 'a server that sends'],
+] as const) {
+  test(`${learns} learns the MTU from a router that quotes the IP header and 8 bytes`, () =>
+    inLab({ minimalRouter: family }, async (lab) => {
+      await lab.startMinimalRouter();
+      const { stdout, stderr } = await lab.node(lab.client, 'client', [task, under(SERVER4), String(BYTES)]);
+      assert.equal(stdout.trim(), JSON.stringify(HASH), stderr);
+      const route =
+        task === 'put'
+          ? lab.ip(lab.client, '-6 route get', under(SERVER4))
+          : lab.ip(lab.server, 'route get 203.0.113.1');
+      assert.match(route, new RegExp(`mtu ${task === 'put' ? MINIMAL_MTU + 20 : MINIMAL_MTU - 20}`));
+    }));
+}
