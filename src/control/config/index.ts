@@ -1,9 +1,9 @@
 /** Reads the configuration file: every mistake in it at once, each with line, column, key and what is allowed. */
 import { readFileSync } from 'node:fs';
-import type { z } from 'zod';
+import { readGiven } from './given.js';
 import { ConfigError, type Problem } from './problem.js';
-import { complete } from './rules.js';
-import { keysAt, schema } from './schema.js';
+import { checkRules, complete } from './rules.js';
+import { keysAt, schema, tableWith } from './schema.js';
 import { type Place, readToml } from './toml.js';
 import type { GatewayConfig } from './types.js';
 
@@ -29,58 +29,38 @@ export function loadConfig(file: string): GatewayConfig {
   return parseConfig(text, file);
 }
 
-/** Reads the text of a file. Throws ConfigError. */
+/** Reads the text of a file. `file` is its name, for messages. Throws ConfigError. */
 export function parseConfig(text: string, file: string): GatewayConfig {
   const document = readToml(text, file);
-  const problems: Problem[] = [];
+  const problems: Omit<Problem, 'file'>[] = [];
   const add = (path: readonly PropertyKey[], place: Place, message: string) => {
     problems.push({ ...place, key: keyText(path), message });
   };
 
   const parsed = schema.safeParse(document.data);
-  let config: GatewayConfig | null = null;
-  if (parsed.success) {
-    const placeText = (path: readonly PropertyKey[]) => `line ${document.placeOf(path).line}`;
-    config = complete(parsed.data, file, placeText, (path, message) =>
-      add(path, document.placeOf(path), message),
-    );
-  } else {
-    for (const issue of parsed.error.issues) {
-      for (const { path, message, isKey } of explain(issue)) {
-        add(path, isKey ? document.placeOfKey(path) : document.placeOf(path), message);
+  for (const issue of parsed.error?.issues ?? []) {
+    if (issue.code === 'unrecognized_keys') {
+      for (const key of issue.keys) {
+        const path = [...issue.path, key];
+        add(path, document.placeOfKey(path), `there is no such key${suggestion(key, issue.path)}`);
       }
+    } else {
+      add(issue.path, document.placeOf(issue.path), issue.message);
     }
   }
-  if (config === null || problems.length > 0) {
-    throw new ConfigError(
-      file,
-      problems.sort((a, b) => a.line - b.line || a.col - b.col),
-    );
+  const { ipv4Address, ipv6Address, device } = checkRules(
+    readGiven(document.data),
+    (path) => document.placeOf(path).line,
+    (path, message) => add(path, document.placeOf(path), message),
+  );
+  const isFine = parsed.success && problems.length === 0;
+  if (isFine && ipv4Address !== null && ipv6Address !== null && device !== null) {
+    return complete(parsed.data, file, { ipv4Address, ipv6Address, device });
   }
-  return config;
-}
-
-interface Explanation {
-  path: readonly PropertyKey[];
-  message: string;
-  /** The key is what is wrong, not its value. */
-  isKey: boolean;
-}
-
-function explain(issue: z.core.$ZodIssue): Explanation[] {
-  if (issue.code === 'unrecognized_keys') {
-    return issue.keys.map((key) => ({
-      path: [...issue.path, key],
-      message: `there is no such key${suggestion(key, keysAt(issue.path))}`,
-      isKey: true,
-    }));
-  }
-  if (issue.code === 'invalid_union') {
-    // The last alternative is the most general; its words name the others.
-    const inner = issue.errors.at(-1)?.[0];
-    if (inner !== undefined) return [{ path: issue.path, message: inner.message, isKey: false }];
-  }
-  return [{ path: issue.path, message: issue.message, isKey: false }];
+  throw new ConfigError(
+    file,
+    problems.sort((a, b) => a.line - b.line || a.col - b.col),
+  );
 }
 
 function keyText(path: readonly PropertyKey[]): string {
@@ -90,11 +70,19 @@ function keyText(path: readonly PropertyKey[]): string {
   }, '');
 }
 
-function suggestion(key: string, known: readonly string[]): string {
+/** Where an unknown key may belong, what it may be, or else all that may stand in its place. */
+function suggestion(key: string, table: readonly PropertyKey[]): string {
+  const known = keysAt(table);
   const [nearest] = known
     .map((candidate) => ({ candidate, distance: editDistance(key, candidate) }))
-    .filter(({ candidate, distance }) => distance <= Math.max(2, candidate.length / 3))
+    .filter(
+      ({ candidate, distance }) => distance <= Math.max(2, candidate.length / 3) && distance < key.length,
+    )
     .sort((a, b) => a.distance - b.distance);
+  const elsewhere = tableWith(key);
+  if (elsewhere === '') return '; it belongs at the top of the file, before the first [table]';
+  if (elsewhere !== undefined)
+    return `; it belongs under ${elsewhere === 'map' ? '[[map]]' : `[${elsewhere}]`}`;
   if (nearest !== undefined) return `; did you mean '${nearest.candidate}'?`;
   return `; allowed here: ${known.join(', ')}`;
 }

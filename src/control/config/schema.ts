@@ -15,47 +15,52 @@ import type { InterfaceAddress, SocketAddress } from './types.js';
 
 /** A string that `read` understands; null is answered with what is allowed. */
 function text<T>(read: (value: string) => T | null, allowed: string) {
-  return z.string({ error: (issue) => wrongType(issue.input, allowed) }).transform((value, ctx) => {
+  return z.string({ error: (issue) => wrong(issue.input, allowed) }).transform((value, ctx) => {
     const result = read(value);
     if (result !== null) return result;
-    ctx.addIssue({ code: 'custom', message: `'${value}' is not allowed; ${allowed}` });
+    ctx.addIssue({ code: 'custom', message: wrong(value, allowed) });
     return z.NEVER;
   });
 }
 
-function wrongType(input: unknown, allowed: string): string {
+function wrong(input: unknown, allowed: string): string {
   return input === undefined ? `is missing; ${allowed}` : `${describe(input)} is not allowed; ${allowed}`;
 }
 
+/** As much of a value as a message needs. */
+const MAX_SHOWN = 80;
+
 function describe(input: unknown): string {
   if (Array.isArray(input)) return 'a list';
-  if (input instanceof Date) return 'a date';
-  return typeof input === 'object'
-    ? 'a table'
-    : `${typeof input === 'string' ? `'${input}'` : String(input)}`;
+  if (input instanceof Date) return 'a date or time';
+  if (typeof input === 'object') return 'a table';
+  if (typeof input !== 'string') return String(input);
+  return input.length > MAX_SHOWN ? `'${input.slice(0, MAX_SHOWN)}…'` : `'${input}'`;
 }
 
 function integer(min: number, max: number) {
-  const error = (issue: { input?: unknown }) =>
-    wrongType(issue.input, `it must be a whole number from ${min} to ${max}`);
-  return z.int({ error }).min(min, { error }).max(max, { error });
+  return z.custom<number>(
+    (value) => Number.isInteger(value) && Number(value) >= min && Number(value) <= max,
+    {
+      error: (issue) => wrong(issue.input, `it must be a whole number from ${min} to ${max}`),
+    },
+  );
 }
 
-const boolean = z.boolean({ error: (issue) => wrongType(issue.input, 'it must be true or false') });
+const boolean = z.boolean({ error: (issue) => wrong(issue.input, 'it must be true or false') });
 
 function oneOf<const T extends readonly [string, ...string[]]>(values: T) {
-  return z.enum(values, { error: (issue) => wrongType(issue.input, `it must be ${values.join(', ')}`) });
+  return z.enum(values, { error: (issue) => wrong(issue.input, `it must be ${values.join(', ')}`) });
 }
 
 function table<T extends z.ZodRawShape>(shape: T) {
   return z.strictObject(shape, {
-    error: (issue) =>
-      issue.code === 'invalid_type' ? wrongType(issue.input, 'it must be a table') : undefined,
+    error: (issue) => (issue.code === 'invalid_type' ? wrong(issue.input, 'it must be a table') : undefined),
   });
 }
 
-function list<T extends z.ZodType>(element: T) {
-  return z.array(element, { error: (issue) => wrongType(issue.input, 'it must be a list') });
+function list<T extends z.ZodType>(element: T, allowed = 'it must be a list, as in ["a", "b"]') {
+  return z.array(element, { error: (issue) => wrong(issue.input, allowed) });
 }
 
 const absolutePath = text(
@@ -123,28 +128,33 @@ function readAnyPrefix(value: string): Prefix4 | Prefix6 | null {
   return readMap4(value) ?? readMap6(value);
 }
 
-const interfaceName = text(
-  (value) =>
-    /^[^\s/:"\\]{1,15}$/.test(value) && Buffer.byteLength(value) <= 15 && !/^\.\.?$/.test(value)
-      ? value
-      : null,
-  'it must be an interface name: at most 15 bytes, no blanks, quotes, slashes or colons',
-);
+/** What the kernel takes for a name (no `%`, which asks it to number one), and nft between quotes. */
+function readInterfaceName(value: string): string | null {
+  const isName = /^[^\s\p{Cc}/:%"\\]+$/u.test(value) && value !== '.' && value !== '..';
+  return isName && Buffer.byteLength(value) <= 15 ? value : null;
+}
 
-const pool4 = z.union([
+const NAME = 'an interface name: at most 15 bytes, no blanks, quotes, slashes, colons or percent signs';
+
+function either<A extends z.ZodType, T>(first: A, read: (value: string) => T | null, allowed: string) {
+  return z.union([first, text(read, allowed)], { error: (issue) => wrong(issue.input, allowed) });
+}
+
+const masquerade = either(boolean, readInterfaceName, `it must be true, false or ${NAME}`);
+
+const pool4 = either(
   z.literal(false),
-  text((value) => {
+  (value) => {
     const prefix = parsePrefix4(value);
     return prefix !== null && prefix.length >= 4 && prefix.length <= 31 ? prefix : null;
-  }, "it must be false, or an IPv4 prefix of length 4 to 31 without host bits, as in '10.64.0.0/16'"),
-]);
-
-const masquerade = z.union([boolean, interfaceName]);
+  },
+  "it must be false, or an IPv4 prefix of length 4 to 31 without host bits, as in '10.64.0.0/16'",
+);
 
 export const schema = table({
   pref64: text(
     readPref64,
-    "it must be an IPv6 prefix of length 32, 40, 48, 56, 64 or 96 without host bits, as in '64:ff9b:1::/96'",
+    "it must be an IPv6 prefix of length 32, 40, 48, 56, 64 or 96 without host bits and with bits 64 to 71 zero (RFC 6052), as in '64:ff9b:1::/96'",
   ).prefault('64:ff9b:1::/96'),
   'wkpf-strict': boolean.default(true),
   'ipv4-address': text(parseAddress4, 'it must be an IPv4 address').optional(),
@@ -160,9 +170,10 @@ export const schema = table({
       ipv4: text(readMap4, 'it must be an IPv4 address or a prefix without host bits'),
       ipv6: text(readMap6, 'it must be an IPv6 address or a prefix without host bits'),
     }),
+    'it must be a list of tables, each under a line [[map]]',
   ).default([]),
   device: table({
-    name: interfaceName.prefault('nat64'),
+    name: text(readInterfaceName, `it must be ${NAME}`).prefault('nat64'),
     mtu: integer(1280, 65535).default(1500),
     addresses: list(
       text(
@@ -200,16 +211,21 @@ export const schema = table({
 
 export type FileConfig = z.output<typeof schema>;
 
+/** The keys of each table; those at the top under ''. */
+const KEYS: ReadonlyMap<string, readonly string[]> = new Map([
+  ['', Object.keys(schema.shape)],
+  ['map', Object.keys(schema.shape.map.unwrap().element.shape)],
+  ...(['device', 'translation', 'dns64', 'log'] as const).map(
+    (name) => [name, Object.keys(schema.shape[name].unwrap().shape)] as const,
+  ),
+]);
+
 /** The keys allowed in the table at a path; for suggestions. */
-export function keysAt(path: readonly PropertyKey[]): string[] {
-  const inner = path.filter((part) => typeof part !== 'number')[0];
-  if (inner === undefined) return Object.keys(schema.shape);
-  const keys: Record<string, string[]> = {
-    map: Object.keys(schema.shape.map.unwrap().element.shape),
-    device: Object.keys(schema.shape.device.unwrap().shape),
-    translation: Object.keys(schema.shape.translation.unwrap().shape),
-    dns64: Object.keys(schema.shape.dns64.unwrap().shape),
-    log: Object.keys(schema.shape.log.unwrap().shape),
-  };
-  return keys[String(inner)] ?? [];
+export function keysAt(path: readonly PropertyKey[]): readonly string[] {
+  return KEYS.get(String(path[0] ?? '')) ?? [];
+}
+
+/** The table that has such a key ('' is the top), if any. */
+export function tableWith(key: string): string | undefined {
+  return [...KEYS].find(([, keys]) => keys.includes(key))?.[0];
 }

@@ -1,5 +1,5 @@
 /** TOML as plain data, with the place of every key and value. */
-import { type AST, getStaticTOMLValue, ParseError, parseTOML } from 'toml-eslint-parser';
+import { type AST, ParseError, parseTOML } from 'toml-eslint-parser';
 import { ConfigError } from './problem.js';
 
 export interface Place {
@@ -12,67 +12,110 @@ export interface TomlDocument {
   readonly data: unknown;
   /** The place of a value, or of the nearest table around it where it is not there. */
   placeOf(path: readonly PropertyKey[]): Place;
-  /** The place of a key. */
+  /** The place of a key, or of the nearest table around it. */
   placeOfKey(path: readonly PropertyKey[]): Place;
 }
 
-const textOf = (path: readonly PropertyKey[]) => path.map(String).join('\u0000');
+/** A key of a table or an element of a list. */
+interface Entry {
+  readonly key: Place;
+  /** A table without a header of its own begins at the first key that names it. */
+  value: Place;
+  kind: 'table' | 'list' | 'leaf';
+  leaf: unknown;
+  readonly inner: Map<PropertyKey, Entry>;
+}
 
 /** Reads TOML. Throws ConfigError with the place of a syntax error. */
 export function readToml(text: string, file: string): TomlDocument {
-  let program: AST.TOMLProgram;
   try {
-    program = parseTOML(text);
+    const root = readEntries(text);
+    return {
+      data: dataOf(root),
+      placeOf: (path) => nearest(root, path).value,
+      placeOfKey: (path) => nearest(root, path).key,
+    };
   } catch (error) {
-    if (!(error instanceof ParseError)) throw error;
-    const place = { line: error.lineNumber, col: error.column + 1 };
-    throw new ConfigError(file, [{ ...place, key: '', message: `no valid TOML: ${error.message}` }]);
-  }
-  const values = new Map<string, Place>();
-  const keys = new Map<string, Place>();
-  const placeAt = (node: { loc: AST.SourceLocation }): Place => ({
-    line: node.loc.start.line,
-    col: node.loc.start.column + 1,
-  });
-
-  const visitPair = (pair: AST.TOMLKeyValue, path: readonly PropertyKey[]) => {
-    let inner = path;
-    for (const part of pair.key.keys) {
-      inner = [...inner, part.type === 'TOMLBare' ? part.name : part.value];
-      if (!keys.has(textOf(inner))) keys.set(textOf(inner), placeAt(part));
+    if (error instanceof ParseError) {
+      const place = { line: error.lineNumber, col: error.column + 1 };
+      throw new ConfigError(file, [{ ...place, key: '', message: `no valid TOML: ${error.message}` }]);
     }
-    visitValue(pair.value, inner);
-  };
-  const visitValue = (node: AST.TOMLContentNode, path: readonly PropertyKey[]) => {
-    values.set(textOf(path), placeAt(node));
-    if (node.type === 'TOMLArray')
-      for (const [i, element] of node.elements.entries()) visitValue(element, [...path, i]);
-    if (node.type === 'TOMLInlineTable') for (const pair of node.body) visitPair(pair, path);
-  };
-  for (const node of program.body[0].body) {
+    // The stack is full.
+    if (error instanceof RangeError) {
+      throw new ConfigError(file, [{ line: 1, col: 1, key: '', message: 'is nested too deeply to be read' }]);
+    }
+    throw error;
+  }
+}
+
+function readEntries(text: string): Entry {
+  const root = newEntry({ line: 1, col: 1 });
+  // Some editors begin a file with a byte order mark.
+  for (const node of parseTOML(text.replace(/^\ufeff/, '')).body[0].body) {
     if (node.type === 'TOMLKeyValue') {
-      visitPair(node, []);
+      addPair(root, node);
     } else {
-      values.set(textOf(node.resolvedKey), placeAt(node));
-      keys.set(textOf(node.resolvedKey), placeAt(node));
-      // An array of tables is where its first one is.
-      const whole = textOf(node.resolvedKey.filter((part) => typeof part === 'string'));
-      if (!keys.has(whole)) keys.set(whole, placeAt(node));
-      if (!values.has(whole)) values.set(whole, placeAt(node));
-      for (const pair of node.body) visitPair(pair, node.resolvedKey);
+      let table = root;
+      for (const part of node.resolvedKey) table = enter(table, part, placeAt(node));
+      for (const pair of node.body) addPair(table, pair);
     }
   }
+  return root;
+}
 
-  const nearest = (places: Map<string, Place>, path: readonly PropertyKey[]): Place => {
-    for (let length = path.length; length > 0; length--) {
-      const place = places.get(textOf(path.slice(0, length)));
-      if (place !== undefined) return place;
-    }
-    return { line: 1, col: 1 };
-  };
-  return {
-    data: getStaticTOMLValue(program),
-    placeOf: (path) => nearest(values, path),
-    placeOfKey: (path) => nearest(keys, path),
-  };
+function placeAt(node: { loc: AST.SourceLocation }): Place {
+  return { line: node.loc.start.line, col: node.loc.start.column + 1 };
+}
+
+function newEntry(place: Place): Entry {
+  return { key: place, value: place, kind: 'table', leaf: undefined, inner: new Map() };
+}
+
+/** The entry of a key or an index, made at `place` where it is new. */
+function enter(around: Entry, part: string | number, place: Place): Entry {
+  if (typeof part === 'number') around.kind = 'list';
+  let entry = around.inner.get(part);
+  if (entry === undefined) {
+    entry = newEntry(place);
+    around.inner.set(part, entry);
+  }
+  return entry;
+}
+
+function addPair(table: Entry, pair: AST.TOMLKeyValue): void {
+  let entry = table;
+  for (const part of pair.key.keys) {
+    entry = enter(entry, part.type === 'TOMLBare' ? part.name : part.value, placeAt(part));
+  }
+  setValue(entry, pair.value);
+}
+
+function setValue(entry: Entry, node: AST.TOMLContentNode): void {
+  entry.value = placeAt(node);
+  if (node.type === 'TOMLArray') {
+    entry.kind = 'list';
+    for (const [i, element] of node.elements.entries()) setValue(enter(entry, i, placeAt(element)), element);
+  } else if (node.type === 'TOMLInlineTable') {
+    for (const pair of node.body) addPair(entry, pair);
+  } else {
+    entry.kind = 'leaf';
+    entry.leaf = node.kind === 'integer' && !Number.isSafeInteger(node.value) ? node.bigint : node.value;
+  }
+}
+
+/** The parser's own getStaticTOMLValue assigns key by key: `[__proto__]` would change every object of the program. */
+function dataOf(entry: Entry): unknown {
+  if (entry.kind === 'leaf') return entry.leaf;
+  const inner = [...entry.inner].map(([part, one]) => [part, dataOf(one)] as const);
+  return entry.kind === 'list' ? inner.map(([, data]) => data) : Object.fromEntries(inner);
+}
+
+function nearest(root: Entry, path: readonly PropertyKey[]): Entry {
+  let entry = root;
+  for (const part of path) {
+    const next = entry.inner.get(part);
+    if (next === undefined) break;
+    entry = next;
+  }
+  return entry;
 }

@@ -1,217 +1,241 @@
+/** What a file without mistakes becomes; the sample file; and that no file whatever makes the reader fail otherwise. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
+import { getStaticTOMLValue, parseTOML } from 'toml-eslint-parser';
 import { ConfigError, loadConfig, parseConfig } from '#nat64d/control/config/index.js';
 import { keysAt } from '#nat64d/control/config/schema.js';
-import { formatAddress4, formatAddress6, formatPrefix4, formatPrefix6 } from '#nat64d/wire/address.js';
+import { formatInterfaceAddress } from '#nat64d/control/netdev/settings.js';
+import {
+  formatAddress4,
+  formatAddress6,
+  parseAddress6,
+  parsePrefix4,
+  parsePrefix6,
+} from '#nat64d/wire/address.js';
+import { problemsOf } from './problems-of.js';
 
 const SAMPLE = fileURLToPath(new URL('../../../../../config/nat64d.toml', import.meta.url));
+const TABLES = ['device', 'translation', 'dns64', 'log', 'map'];
 
-function problemsOf(text: string): string[] {
-  try {
-    parseConfig(text, 'f');
-  } catch (error) {
-    assert.ok(error instanceof ConfigError, String(error));
-    return error.message.split('\n');
-  }
-  return [];
+test('an empty file is the default configuration', () => {
+  assert.deepEqual(parseConfig('', 'f'), {
+    file: 'f',
+    pref64: parsePrefix6('64:ff9b:1::/96'),
+    wkpfStrict: true,
+    ipv4Address: 0x0a400001,
+    ipv6Address: parseAddress6('64:ff9b:1::10.64.0.1'),
+    pool4: parsePrefix4('10.64.0.0/16'),
+    maps: [],
+    mapLifetimeSec: 124 * 60,
+    maxMapsPer64: 256,
+    workers: 0,
+    dataDir: '/var/lib/nat64d',
+    runDir: '/run/nat64d',
+    device: {
+      name: 'nat64',
+      mtu: 1500,
+      addresses: [
+        { family: 4, address: 0x0a400002, length: 32 },
+        { family: 6, address: parseAddress6('64:ff9b:1::10.64.0.2'), length: 128 },
+      ],
+      configure: true,
+      forwarding: true,
+      masquerade: true,
+      offload: true,
+    },
+    translation: {
+      ipv6Mtu: null,
+      ipv4Mtu: null,
+      lowestIpv6Mtu: 1280,
+      udpZeroChecksum: 'drop',
+      copyTrafficClass: true,
+      mssClamp: 'off',
+      icmpErrorsPerSec: 1000,
+      icmpErrorBurst: 50,
+    },
+    dns64: {
+      enabled: true,
+      required: false,
+      listen: [
+        { address: '10.64.0.2', port: 53 },
+        { address: '64:ff9b:1::a40:2', port: 53 },
+      ],
+      forwarders: [],
+      allowFrom: null,
+    },
+    log: { level: 'info', format: 'auto' },
+  });
+});
+
+test('the sample file is the default configuration', () => {
+  assert.deepEqual(loadConfig(SAMPLE), parseConfig('', SAMPLE));
+});
+
+/** The sample file with the comment taken from every line that shows a key. */
+function sampleWithEveryKey(): string {
+  return readFileSync(SAMPLE, 'utf8').replace(/^# (?=[a-z0-9-]+ = |\[\[)/gm, '');
 }
 
-test('an empty file is the default configuration, and so is the sample file', () => {
-  const config = parseConfig('', SAMPLE);
-  assert.equal(formatPrefix6(config.pref64), '64:ff9b:1::/96');
-  assert.equal(config.pool4 && formatPrefix4(config.pool4), '10.64.0.0/16');
-  assert.equal(formatAddress4(config.ipv4Address), '10.64.0.1');
-  assert.equal(formatAddress6(config.ipv6Address), '64:ff9b:1::a40:1');
-  assert.equal(config.mapLifetimeSec, 124 * 60);
-  assert.deepEqual(config.dns64.listen, [
-    { address: '10.64.0.2', port: 53 },
-    { address: '64:ff9b:1::a40:2', port: 53 },
-  ]);
-  assert.deepEqual(loadConfig(SAMPLE), config);
-});
-
-test('the sample file with every comment that shows a key taken away is the default too, but for what it only explains', () => {
-  const text = readFileSync(SAMPLE, 'utf8').replace(/^# (?=[a-z0-9-]+ = |\[\[)/gm, '');
-  const config = parseConfig(text, SAMPLE);
-  const { dns64, translation, maps, ...rest } = config;
-  const standard = parseConfig('', SAMPLE);
-  const { dns64: _dns64, translation: standardTranslation, maps: _maps, ...standardRest } = standard;
-  assert.deepEqual(rest, standardRest);
-  assert.deepEqual({ ...translation, ipv6Mtu: null, ipv4Mtu: null }, standardTranslation);
-  assert.equal(maps.length, 1);
-  assert.deepEqual(dns64.listen, standard.dns64.listen);
-});
-
-test('every key of the schema stands in the sample file', () => {
-  const text = readFileSync(SAMPLE, 'utf8');
-  for (const table of ['', 'device', 'translation', 'dns64', 'log', 'map']) {
-    const keys = keysAt(table === '' ? [] : [table]);
-    assert.ok(keys.length > 0, table);
-    for (const key of keys) {
-      const isTable = table === '' && ['device', 'translation', 'dns64', 'log', 'map'].includes(key);
-      assert.match(
-        text,
-        isTable ? new RegExp(`^(# )?\\[+${key}\\]+$`, 'm') : new RegExp(`^(# )?${key} = `, 'm'),
-      );
-    }
+test('the sample file shows every key of the schema in its table, and no other', () => {
+  const shown = getStaticTOMLValue(parseTOML(sampleWithEveryKey())) as Record<string, unknown>;
+  assert.deepEqual(Object.keys(shown).sort(), [...keysAt([])].sort());
+  for (const table of TABLES) {
+    const inner = table === 'map' ? (shown.map as object[])[0] : shown[table];
+    assert.deepEqual(Object.keys(inner as object).sort(), [...keysAt([table])].sort(), table);
   }
 });
 
-const invalid: [string, string, ...string[]][] = [
-  ['an unknown key', 'pool = 1', "f:1:1: pool: there is no such key; did you mean 'pool4'?"],
+test('the values that the sample file shows are the defaults, but where there is none to show', () => {
+  const shown = parseConfig(sampleWithEveryKey(), SAMPLE);
+  const standard = parseConfig('', SAMPLE);
+  assert.deepEqual(
+    {
+      ...shown,
+      maps: [],
+      translation: { ...shown.translation, ipv6Mtu: null, ipv4Mtu: null },
+      dns64: { ...shown.dns64, allowFrom: null },
+    },
+    standard,
+  );
+  // These follow from the device's MTU.
+  assert.equal(shown.translation.ipv6Mtu, standard.device.mtu);
+  assert.equal(shown.translation.ipv4Mtu, standard.device.mtu);
+});
+
+const derived: [string, string, { own: string[]; device: string[]; listen: string[] }][] = [
   [
-    'an unknown key far from any',
-    'zzzzzzzz = 1',
-    'f:1:1: zzzzzzzz: there is no such key; allowed here: pref64',
+    'another prefix and pool',
+    'pref64 = "2001:db8:1:2::/64"\npool4 = "192.0.2.0/24"',
+    {
+      own: ['192.0.2.1', '2001:db8:1:2:c0:2:100:0'],
+      device: ['192.0.2.2/32', '2001:db8:1:2:c0:2:200:0/128'],
+      listen: ['192.0.2.2', '2001:db8:1:2:c0:2:200:0'],
+    },
   ],
   [
-    'an unknown key in a table',
-    '[device]\n nam = "x"',
-    "f:2:2: device.nam: there is no such key; did you mean 'name'?",
-  ],
-  ['an unknown table', '[dns]', "f:1:1: dns: there is no such key; did you mean 'dns64'?"],
-  ['a syntax error', 'a = \n', 'f:2:1: no valid TOML: '],
-  ['a key twice', 'workers = 1\nworkers = 2', 'f:2:1: no valid TOML: '],
-  [
-    'a wrong type',
-    'workers = "2"',
-    "f:1:11: workers: '2' is not allowed; it must be a whole number from 0 to 64",
-  ],
-  ['a fraction', 'workers = 1.5', 'f:1:11: workers: 1.5 is not allowed; it must be a whole number'],
-  ['a number too large', 'workers = 65', 'f:1:11: workers: 65 is not allowed'],
-  ['a boolean for a table', 'device = true', 'f:1:10: device: true is not allowed; it must be a table'],
-  ['a table for a string', '[pref64]', 'f:1:1: pref64: a table is not allowed; it must be an IPv6 prefix'],
-  [
-    'a prefix of a wrong length',
-    'pref64 = "64:ff9b:1::/80"',
-    "f:1:10: pref64: '64:ff9b:1::/80' is not allowed",
+    'the smallest pool that has addresses to spare',
+    'pool4 = "10.0.0.0/30"',
+    {
+      own: ['10.0.0.1', '64:ff9b:1::a00:1'],
+      device: ['10.0.0.2/32', '64:ff9b:1::a00:2/128'],
+      listen: ['10.0.0.2', '64:ff9b:1::a00:2'],
+    },
   ],
   [
-    'a prefix with host bits',
-    'pref64 = "64:ff9b:1::1/96"',
-    "f:1:10: pref64: '64:ff9b:1::1/96' is not allowed",
-  ],
-  ['a prefix with a u-octet', 'pref64 = "2001:db8:0:0:ff00::/96"', 'f:1:10: pref64: '],
-  ['pool4 = true', 'pool4 = true', 'f:1:9: pool4: true is not allowed; it must be false, or an IPv4 prefix'],
-  ['a pool of one', 'pool4 = "10.0.0.1/32"', "f:1:9: pool4: '10.0.0.1/32' is not allowed"],
-  ['a pool of loopback', 'pool4 = "127.0.0.0/16"', 'f:1:9: pool4: 127.0.0.0 lies in'],
-  ['no pool and no address', 'pool4 = false', 'f:1:1: ipv4-address: is missing'],
-  ['a multicast own address', 'ipv4-address = "224.0.0.1"', 'f:1:16: ipv4-address: 224.0.0.1 lies in'],
-  ['a link-local own address', 'ipv6-address = "fe80::1"', 'f:1:16: ipv6-address: fe80::1 lies in'],
-  [
-    'an own address that stands for another',
-    'ipv6-address = "64:ff9b:1::9"',
-    'f:1:16: ipv6-address: lies in pref64',
+    'a pool without addresses to spare',
+    'pool4 = "10.0.0.0/31"\nipv4-address = "192.0.2.1"',
+    { own: ['192.0.2.1', '64:ff9b:1::c000:201'], device: [], listen: [] },
   ],
   [
-    'the Well-Known Prefix over a private pool',
-    'pref64 = "64:ff9b::/96"',
-    'f:1:1: ipv6-address: is missing; 64:ff9b::/96 must not represent the private address 10.64.0.1',
-    'f:1:1: device.addresses: is missing; 64:ff9b::/96 must not represent the private address 10.64.0.2',
+    'no pool',
+    'pool4 = false\nipv4-address = "192.0.2.1"',
+    { own: ['192.0.2.1', '64:ff9b:1::c000:201'], device: [], listen: [] },
   ],
   [
-    'a device name too long',
-    '[device]\nname = "abcdefghijklmnop"',
-    "f:2:8: device.name: 'abcdefghijklmnop' is not allowed",
-  ],
-  ['a device name with a slash', '[device]\nname = "a/b"', "f:2:8: device.name: 'a/b' is not allowed"],
-  [
-    'an MTU below IPv6',
-    '[device]\nmtu = 1279',
-    'f:2:7: device.mtu: 1279 is not allowed; it must be a whole number from 1280',
+    'an own address outside the pool: the device has the second of it all the same',
+    'ipv4-address = "192.0.2.1"',
+    {
+      own: ['192.0.2.1', '64:ff9b:1::c000:201'],
+      device: ['10.64.0.2/32', '64:ff9b:1::a40:2/128'],
+      listen: ['10.64.0.2', '64:ff9b:1::a40:2'],
+    },
   ],
   [
-    'a bad address in a list',
-    '[device]\naddresses = ["10.0.0.9",\n "x"]',
-    "f:3:2: device.addresses[2]: 'x' is not allowed",
+    'the second address of the pool as own: the device has the first',
+    'ipv4-address = "10.64.0.2"',
+    {
+      own: ['10.64.0.2', '64:ff9b:1::a40:2'],
+      device: ['10.64.0.1/32', '64:ff9b:1::a40:1/128'],
+      listen: ['10.64.0.1', '64:ff9b:1::a40:1'],
+    },
   ],
   [
-    'an address with too much length',
-    '[device]\naddresses = ["10.0.0.9/33"]',
-    "f:2:14: device.addresses[1]: '10.0.0.9/33'",
+    'the Well-Known Prefix over a global pool',
+    'pref64 = "64:ff9b::/96"\npool4 = "8.8.8.0/24"',
+    {
+      own: ['8.8.8.1', '64:ff9b::808:801'],
+      device: ['8.8.8.2/32', '64:ff9b::808:802/128'],
+      listen: ['8.8.8.2', '64:ff9b::808:802'],
+    },
   ],
   [
-    "the translator's address on the device",
-    '[device]\naddresses = ["10.64.0.1"]',
-    "f:2:14: device.addresses[1]: is the translator's own",
+    'the Well-Known Prefix over a private pool, not strict',
+    'pref64 = "64:ff9b::/96"\nwkpf-strict = false',
+    {
+      own: ['10.64.0.1', '64:ff9b::a40:1'],
+      device: ['10.64.0.2/32', '64:ff9b::a40:2/128'],
+      listen: ['10.64.0.2', '64:ff9b::a40:2'],
+    },
   ],
   [
-    'a masquerade that is neither',
-    '[device]\nmasquerade = 1',
-    'f:2:14: device.masquerade: 1 is not allowed; it must be an interface name',
+    'the Well-Known Prefix over a private pool, with addresses outside it',
+    'pref64 = "64:ff9b::/96"\nipv6-address = "fd64::1"\ndevice.addresses = ["10.64.0.2", "fd64::2"]',
+    {
+      own: ['10.64.0.1', 'fd64::1'],
+      device: ['10.64.0.2/32', 'fd64::2/128'],
+      listen: ['10.64.0.2', 'fd64::2'],
+    },
   ],
   [
-    'a relative folder',
-    'data-dir = "x"',
-    "f:1:12: data-dir: 'x' is not allowed; it must be an absolute path",
+    'an own IPv6 address as it would follow, given',
+    'ipv6-address = "64:ff9b:1::10.64.0.1"\ndevice.addresses = []',
+    { own: ['10.64.0.1', '64:ff9b:1::a40:1'], device: [], listen: [] },
   ],
   [
-    'a choice that is none',
-    '[log]\nlevel = "loud"',
-    "f:2:9: log.level: 'loud' is not allowed; it must be trace, debug",
-  ],
-  [
-    'a forwarder by name',
-    '[dns64]\nforwarders = ["dns.example"]',
-    "f:2:15: dns64.forwarders[1]: 'dns.example' is not allowed",
-  ],
-  ['a port too large', '[dns64]\nlisten = ["10.0.0.1:65536"]', "f:2:11: dns64.listen[1]: '10.0.0.1:65536'"],
-  [
-    'an IPv6 address with a port without brackets',
-    '[dns64]\nlisten = ["2001:db8::1:53:x"]',
-    'f:2:11: dns64.listen[1]: ',
-  ],
-  ['a map without an IPv6 side', '[[map]]\nipv4 = "10.0.0.1"', 'f:1:1: map[1].ipv6: is missing'],
-  [
-    'a map with too few IPv6 addresses',
-    '[[map]]\nipv4 = "10.0.0.0/24"\nipv6 = "2001:db8::/121"',
-    'f:3:8: map[1].ipv6: 2001:db8::/121 has fewer addresses than 10.0.0.0/24; its length may be 120 at most',
-  ],
-  [
-    'a map inside pref64',
-    '[[map]]\nipv4 = "10.0.0.1"\nipv6 = "64:ff9b:1::5"',
-    'f:3:8: map[1].ipv6: overlaps pref64',
-  ],
-  [
-    'an IPv4 prefix mapped twice',
-    '[[map]]\nipv4 = "10.0.0.1"\nipv6 = "2001:db8::1"\n[[map]]\nipv4 = "10.0.0.1/32"\nipv6 = "2001:db8::2"',
-    'f:5:8: map[2].ipv4: 10.0.0.1/32 is mapped already, at line 2; keep one',
-  ],
-  [
-    'IPv6 prefixes that overlap',
-    '[[map]]\nipv4 = "10.0.0.0/24"\nipv6 = "2001:db8::/64"\n[[map]]\nipv4 = "10.0.1.1"\nipv6 = "2001:db8::2"',
-    'f:6:8: map[2].ipv6: overlaps the map at line 3',
+    'addresses on the device, of which DNS64 leaves out the link-local one',
+    '[device]\naddresses = ["192.0.2.9/24", "fe80::1/64", "2001:db8::9/64"]',
+    {
+      own: ['10.64.0.1', '64:ff9b:1::a40:1'],
+      device: ['192.0.2.9/24', 'fe80::1/64', '2001:db8::9/64'],
+      listen: ['192.0.2.9', '2001:db8::9'],
+    },
   ],
 ];
 
-for (const [name, text, ...expected] of invalid) {
-  test(`${name} is refused with its place`, () => {
-    const problems = problemsOf(text);
-    assert.equal(problems.length, expected.length, problems.join('\n'));
-    for (const [i, start] of expected.entries()) {
-      assert.ok(problems[i]?.startsWith(start), `expected ${start}\n     got ${problems[i]}`);
-    }
+for (const [name, text, { own, device, listen }] of derived) {
+  test(`addresses that follow from ${name}`, () => {
+    const config = parseConfig(text, 'f');
+    assert.deepEqual([formatAddress4(config.ipv4Address), formatAddress6(config.ipv6Address)], own);
+    assert.deepEqual(config.device.addresses.map(formatInterfaceAddress), device);
+    assert.deepEqual(
+      config.dns64.listen,
+      listen.map((address) => ({ address, port: 53 })),
+    );
   });
 }
 
-test('all errors of a file are reported, in the order of the file', () => {
-  const problems = problemsOf(
-    'workers = -1\npref64 = "x"\nfoo = 1\n[log]\nlevel = 3\n[[map]]\nipv4 = 7\nipv6 = "x"',
-  );
-  assert.deepEqual(
-    problems.map((line) => line.split(': ', 2).join(': ')),
-    [
-      'f:1:11: workers',
-      'f:2:10: pref64',
-      'f:3:1: foo',
-      'f:5:9: log.level',
-      'f:7:8: map[1].ipv4',
-      'f:8:8: map[1].ipv6',
-    ],
-  );
+test('every length of RFC 6052, and the ranges next to the reserved ones, are fine', () => {
+  for (const pref64 of [
+    '2001:db8::/32',
+    '2001:db8:100::/40',
+    '2001:db8:122::/48',
+    '2001:db8:122:300::/56',
+    '2001:db8:122:344::/64',
+    '2001:db8:122:344::/96',
+    '64:ff9b:2::/48',
+    '100::/96',
+    'fec0::/64',
+    'fdff::/64',
+  ]) {
+    assert.deepEqual(problemsOf(`pref64 = "${pref64}"`), []);
+  }
+  for (const pool4 of ['1.0.0.0/8', '126.0.0.0/8', '128.0.0.0/8', '223.0.0.0/8', '169.254.0.0/16']) {
+    assert.deepEqual(problemsOf(`pool4 = "${pool4}"`), []);
+  }
+});
+
+test('tables may be written in every way that TOML has', () => {
+  const standard = parseConfig('[device]\nmtu = 1400\n[[map]]\nipv4 = "10.0.0.1"\nipv6 = "2001:db8::1"', 'f');
+  for (const text of [
+    'device.mtu = 1400\nmap = [{ ipv4 = "10.0.0.1", ipv6 = "2001:db8::1" }]',
+    'device = { mtu = 1400 }\n[["map"]]\n"ipv4" = \'10.0.0.1\'\nipv6 = """2001:db8::1"""',
+    '\ufeff[device]\r\nmtu = 1_400\r\n[[map]]\r\nipv4 = "10.0.0.1/32"\r\nipv6 = "2001:DB8:0::1/128"\r\n',
+  ]) {
+    assert.deepEqual(parseConfig(text, 'f'), standard);
+  }
 });
 
 test('nested IPv4 prefixes, longer IPv6 suffixes and addresses with ports are fine', () => {
@@ -279,31 +303,67 @@ test('no text whatever makes it throw anything but its own error', () => {
   );
 });
 
+/** A value as TOML writes it in one line. */
+function toToml(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(toToml).join(', ')}]`;
+  if (value instanceof Date) return value.toISOString();
+  if (typeof value === 'bigint') return String(value);
+  if (typeof value === 'number') {
+    if (Number.isNaN(value)) return 'nan';
+    return Number.isFinite(value) ? value.toExponential() : value > 0 ? 'inf' : '-inf';
+  }
+  if (typeof value === 'object' && value !== null) {
+    return `{ ${Object.entries(value)
+      .map(([key, inner]) => `${toToml(key)} = ${toToml(inner)}`)
+      .join(', ')} }`;
+  }
+  // JSON's escapes are TOML's, but for DEL.
+  return JSON.stringify(value).replaceAll('\u007f', '\\u007f');
+}
+
+const KEYS = ['', ...TABLES].flatMap((table) => [...keysAt(table === '' ? [] : [table])]);
+
 test('no value whatever at any key makes it throw anything but its own error', () => {
-  const values = fc.constantFrom(
-    '""',
-    '"::/0"',
-    '"0.0.0.0/0"',
-    '-1',
-    '1e400',
-    'nan',
-    '[]',
-    '[[]]',
-    '{}',
-    '{a=1}',
-    'true',
-    '1979-05-27',
-    '"\\u0000"',
-    '[1,"x",{}]',
-    '"255.255.255.255"',
+  const texts = fc.oneof(
+    fc.string({ unit: 'grapheme' }),
+    fc.ipV4(),
+    fc.ipV4Extended(),
+    fc.ipV6(),
+    fc
+      .tuple(fc.oneof(fc.ipV4(), fc.ipV6()), fc.integer({ min: -1, max: 129 }))
+      .map((parts) => parts.join('/')),
+    fc.constantFrom('0.0.0.0/0', '::/0', '255.255.255.255', 'nat64', '/', 'info'),
   );
-  const keys = ['', 'device', 'translation', 'dns64', 'log'].flatMap((table) =>
-    keysAt(table === '' ? [] : [table]).map((key) => (table === '' ? key : `${table}.${key}`)),
-  );
+  const keys = fc.oneof({ weight: 5, arbitrary: fc.constantFrom(...KEYS, '__proto__') }, fc.string());
+  const values = fc.letrec((self) => ({
+    any: fc.oneof(
+      { maxDepth: 3 },
+      texts,
+      fc.boolean(),
+      fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }),
+      fc.integer({ min: 0, max: 65535 }).map(BigInt),
+      fc.double(),
+      fc.date({ min: new Date('0001-01-01'), max: new Date('9999-12-31'), noInvalidDate: true }),
+      fc.array(self('any'), { maxLength: 4 }),
+      fc.dictionary(keys, self('any'), { maxKeys: 4, noNullPrototype: true }),
+    ),
+  }));
+  let tables = 0;
+  let refused = 0;
   fc.assert(
-    fc.property(fc.constantFrom(...keys), values, (key, value) => {
-      problemsOf(`${key} = ${value}`);
+    fc.property(fc.dictionary(keys, values.any, { minKeys: 1, maxKeys: 6 }), (document) => {
+      const text = Object.entries(document)
+        .map(([key, value]) => `${toToml(key)} = ${toToml(value)}`)
+        .join('\n');
+      const problems = problemsOf(text);
+      for (const problem of problems) {
+        assert.match(problem, /^f:\d+:\d+: /);
+        assert.doesNotMatch(problem, /no valid TOML/, text);
+      }
+      tables++;
+      if (problems.length > 0) refused++;
     }),
-    { numRuns: 1000 },
+    { numRuns: 2000 },
   );
+  assert.ok(refused > tables / 2);
 });
