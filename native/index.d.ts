@@ -3,7 +3,8 @@
  * readiness on the event loop of the thread that asked. Knows nothing of NAT64.
  *
  * Every failure is an Error with `code` ('EPERM'), `errno` (positive number), `syscall` ('TUNSETIFF') and a message that says what to do.
- * A wrong argument is a TypeError or RangeError; no call blocks.
+ * A wrong argument is a TypeError (ERR_INVALID_ARG_TYPE) or RangeError (ERR_OUT_OF_RANGE), a detached array one without
+ * room. No call blocks. What Linux does where a device is down or gone: README.md.
  */
 
 export = native;
@@ -37,7 +38,10 @@ declare namespace native {
     name: string;
   }
 
-  /** Opens one queue of a TUN device (IFF_TUN | IFF_NO_PI), and makes the device if there is none. */
+  /**
+   * Opens one queue of a TUN device (IFF_TUN | IFF_NO_PI), and makes the device if there is none. `owner` and `group` apply
+   * to the whole device; `vnetHdr` too, but only where no other queue is open: open all queues of a device alike.
+   */
   function openQueue(options: QueueOptions): Queue;
 
   /** TUNSETPERSIST: whether the device outlives its last queue. */
@@ -53,10 +57,13 @@ declare namespace native {
     readonly USO6: number;
   };
 
-  /** TUNSETOFFLOAD. False where this kernel does not know one of the bits (EINVAL); throws on anything else. */
+  /**
+   * TUNSETOFFLOAD, for all queues of the device. False where this kernel does not know one of the bits (EINVAL); throws on
+   * anything else.
+   */
   function setOffload(fd: number, bits: number): boolean;
 
-  /** Closes a descriptor. */
+  /** Closes a descriptor. Stop its Poller first: the number may be in use again at once. */
   function closeQueue(fd: number): void;
 
   /** Bytes of the virtio-net header before each frame. */
@@ -71,6 +78,10 @@ declare namespace native {
    * Frames are packed one after another. Frame i begins at `frames[2i]` (a multiple of 16) and is `frames[2i + 1]` bytes long.
    * Its virtio-net header lies in the VNET_HDR_BYTES before it, and at least `headroom` bytes before it (header counted) belong
    * to this frame alone. A read shorter than a virtio-net header is skipped. `ring` and `frames` may be on a SharedArrayBuffer.
+   * The queue must have been opened with `vnetHdr`, and `headroom` be VNET_HDR_BYTES at least. "A multiple of 16" is as an
+   * offset within `ring`.
+   *
+   * An error after the first frame ends the burst and is thrown by the next call. EBADFD: the device has been deleted.
    *
    * @returns how many frames were read; 0 where the queue was empty.
    */
@@ -89,7 +100,9 @@ declare namespace native {
    * an offset into `bytes` and a length for each piece; the first piece begins with the virtio-net header.
    *
    * A frame the kernel refuses (EAGAIN, ENOBUFS, EINVAL, EIO of a device that is down, …) is skipped, never tried again:
-   * `refused[0]` counts them in this call and `refused[1]` is the last errno. EBADF and EFAULT are thrown.
+   * `refused[0]` counts them in this call and `refused[1]` is the last errno. EBADF, EBADFD (the device has been
+   * deleted) and EFAULT are thrown. So is a RangeError for a piece outside of `bytes` or a list that ends early; the frames
+   * before that one have then been written, and nothing of that one. A piece may be empty; pieces may overlap.
    *
    * @returns how many frames were written.
    */
@@ -98,7 +111,11 @@ declare namespace native {
   /**
    * Calls `onReadable` on this thread's event loop while `fd` is readable (uv_poll, level-triggered). Keeps the loop alive
    * until stopped. When the thread ends first, the poll ends with it and the descriptor stays open.
-   * `onReadable` gets an errno where polling failed (0 otherwise).
+   * `onReadable` gets an errno where polling failed (0 otherwise): EBADF where the device has been deleted. Polling has then
+   * ended, as after `stop`. It runs in the async context of the constructor, with the Poller as `this`; what it throws is an
+   * uncaughtException of the thread, and polling goes on if that is handled.
+   *
+   * A thread may have one Poller for a descriptor (EEXIST); two threads may poll the same one.
    */
   class Poller {
     constructor(fd: number, onReadable: (errno: number) => void);

@@ -58,10 +58,13 @@ function load(file: string): GatewayConfig {
 
 /** Resolves when a signal says to stop. Asked for before the start, so that a Ctrl-C in the middle of it takes down what is up. */
 function untilSignal(log: Log): Promise<void> {
+  let isStopping = false;
   return new Promise((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGQUIT'] as const) {
       process.on(signal, () => {
-        log.info({ event: 'stopping', signal }, `${signal}: stopping`);
+        // A Ctrl-C under npm comes twice: from the terminal, and from npm.
+        if (!isStopping) log.info({ event: 'stopping', signal }, `${signal}: stopping`);
+        isStopping = true;
         resolve();
       });
     }
