@@ -5,9 +5,7 @@
 import { setFlagsFromString } from 'node:v8';
 import { Bench } from 'tinybench';
 import type { Context } from '#nat64d/dataplane/context.js';
-import { readVnetHeader } from '#nat64d/dataplane/emit.js';
-import { translateV4ToV6 } from '#nat64d/dataplane/translate-v4-to-v6.js';
-import { translateV6ToV4 } from '#nat64d/dataplane/translate-v6-to-v4.js';
+import { translateFrame } from '#nat64d/dataplane/translate.js';
 import { HEADROOM, SCRATCH_START } from '#nat64d/shm/frame-ring.js';
 import { V8_FLAGS } from '#nat64d/shm/v8-flags.js';
 import {
@@ -95,15 +93,13 @@ function restore(ctx: Context, frame: Buffer, vnet: Vnet | undefined, offsets: n
 }
 
 /** The part of a worker's loop that is measured. */
-function translateBurst(ctx: Context, offsets: number[], length: number, isV6: boolean): number {
+function translateBurst(ctx: Context, offsets: number[], length: number): number {
   ctx.listEnd = 0;
   ctx.listFrames = 0;
   ctx.scratchEnd = SCRATCH_START;
   let bad = 0;
   for (let i = 0; i < offsets.length; i++) {
-    const offset = offsets[i] as number;
-    readVnetHeader(ctx, offset);
-    bad |= isV6 ? translateV6ToV4(ctx, offset, length) : translateV4ToV6(ctx, offset, length);
+    bad |= translateFrame(ctx, offsets[i] as number, length);
   }
   return bad;
 }
@@ -114,10 +110,9 @@ export async function run(): Promise<void> {
   const bench = new Bench({ time: 300, warmupTime: 100 });
   for (const { name, frame, vnet } of cases) {
     const offsets = layOut(frame);
-    const isV6 = (frame[0] as number) >>> 4 === 6;
     restore(ctx, frame, vnet, offsets);
-    if (translateBurst(ctx, offsets, frame.length, isV6) !== 0) throw new Error(`${name}: not forwarded`);
-    bench.add(name, () => translateBurst(ctx, offsets, frame.length, isV6), {
+    if (translateBurst(ctx, offsets, frame.length) !== 0) throw new Error(`${name}: not forwarded`);
+    bench.add(name, () => translateBurst(ctx, offsets, frame.length), {
       beforeEach: () => restore(ctx, frame, vnet, offsets),
     });
   }

@@ -46,6 +46,8 @@ const others = files.filter((file) => !netns.includes(file));
 // A failed test may leave sockets open behind it; that must not keep its process, and the whole run, alive.
 const flags = [
   '--enable-source-maps',
+  '--import',
+  join(compiled, 'helpers', 'setup.js'),
   '--test',
   '--test-reporter=spec',
   '--test-force-exit',

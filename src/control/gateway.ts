@@ -1,4 +1,6 @@
 /** The gateway's life: everything that is put up, in order, and taken down again in reverse. */
+
+import { randomFillSync } from 'node:crypto';
 import { cpus, networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { createCounters, readCounters } from '../shm/counters.js';
@@ -19,6 +21,7 @@ import {
   parseAddress6,
 } from '../wire/address.js';
 import { embedAddress } from '../wire/rfc6052.js';
+import { TABULATION_WORDS } from '../wire/tabulation.js';
 import { Assigner } from './assigner.js';
 import { Clock } from './clock.js';
 import type { GatewayConfig } from './config/types.js';
@@ -110,8 +113,8 @@ export class Gateway {
     const counters = createCounters(workerCount);
     this.#counters = counters;
     const poolSize = config.pool4 === null ? 0 : 2 ** (32 - config.pool4.length);
-    const seed = (Math.random() * 0x1_0000_0000) | 0;
-    const hosts = createHostTable(config.pool4?.address ?? 0, poolSize, config.mapLifetimeSec, seed);
+    const random = randomFillSync(new Int32Array(TABULATION_WORDS));
+    const hosts = createHostTable(config.pool4?.address ?? 0, poolSize, config.mapLifetimeSec, random);
     const publisher = new MapPublisher(hosts, state, workerCount);
     this.#undo.push(() => publisher.close());
 
@@ -316,6 +319,9 @@ export function translatorSettings(config: GatewayConfig): TranslatorSettings {
     udpZeroChecksum: translation.udpZeroChecksum,
     copyTrafficClass: translation.copyTrafficClass,
     mssClamp: translation.mssClamp,
+    icmpFragments: translation.icmpFragments,
+    icmpSourcePool4: translation.icmpSourcePool4,
+    forwardClassE: translation.forwardClassE,
     icmpErrorsPerSec: translation.icmpErrorsPerSec,
     icmpErrorBurst: translation.icmpErrorBurst,
   };

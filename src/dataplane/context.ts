@@ -9,6 +9,7 @@ import { PrefixTable } from '../shm/prefix-table.js';
 import type { TranslatorSettings, WorkerTask } from '../shm/worker-task.js';
 import { maskWord6 } from '../wire/address.js';
 import { WELL_KNOWN_PREFIX } from '../wire/rfc6052.js';
+import type { IcmpFragments } from './icmp-fragments.js';
 
 /** Verdicts: what became of a frame. A positive verdict is the index of the drop counter that it adds to. */
 export const FORWARD = 0;
@@ -71,6 +72,10 @@ export class Context {
   readonly trafficClassMask: number;
   /** MSS that fits both sides; 0: no clamp. */
   readonly mssLimit: number;
+  /** First address, and number, of the sources for ICMP errors of unmapped routers. */
+  readonly icmpSource4: number;
+  readonly icmpSourceCount: number;
+  readonly forwardClassE: boolean;
   readonly icmpErrorsPerMs: number;
   readonly icmpErrorBurst: number;
 
@@ -81,6 +86,9 @@ export class Context {
   // IPv4 identifications: every worker walks its own residue class, so that two never give the same one at a time.
   identification: number;
   readonly identificationStep: number;
+
+  /** Where fragmented echoes are held; null where they are dropped. */
+  fragments: IcmpFragments | null = null;
 
   // The virtio-net header of the frame in hand.
   needsChecksum = false;
@@ -151,6 +159,9 @@ export class Context {
     this.udpZero = UDP_ZERO[s.udpZeroChecksum];
     this.trafficClassMask = s.copyTrafficClass ? 0xff : 0;
     this.mssLimit = s.mssClamp === 'auto' ? Math.min(s.ipv6Mtu - 60, s.ipv4Mtu - 40) : 0;
+    this.icmpSource4 = (s.icmpSourcePool4?.address ?? s.ipv4Address) | 0;
+    this.icmpSourceCount = s.icmpSourcePool4 === null ? 1 : 2 ** (32 - s.icmpSourcePool4.length);
+    this.forwardClassE = s.forwardClassE;
     this.icmpErrorsPerMs = s.icmpErrorsPerSec / 1000;
     this.icmpErrorBurst = s.icmpErrorBurst;
     this.icmpTokens = s.icmpErrorBurst;

@@ -8,10 +8,13 @@
  * A descriptor at the head of the ring is given back once its frame has gone; one in the middle waits for those before it.
  * That suffices: no frame is held longer than HOLD_SEC.
  */
+
+import { randomFillSync } from 'node:crypto';
 import { counter } from '../shm/counters.js';
 import { HEADROOM, HOLD_BYTES, HOLD_START } from '../shm/frame-ring.js';
 import { createHostTable, HostTableWriter } from '../shm/host-table.js';
 import type { Address6 } from '../wire/address.js';
+import { TABULATION_WORDS } from '../wire/tabulation.js';
 import { VNET_HEADER } from '../wire/vnet.js';
 import type { Context } from './context.js';
 import { count } from './context.js';
@@ -56,7 +59,9 @@ export class HoldArea {
 
   constructor(ctx: Context) {
     this.#ctx = ctx;
-    this.#table = new HostTableWriter(createHostTable(0, HOSTS, 1, (Math.random() * 0x7fffffff) | 0));
+    this.#table = new HostTableWriter(
+      createHostTable(0, HOSTS, 1, randomFillSync(new Int32Array(TABULATION_WORDS))),
+    );
   }
 
   /** The number of a host with held frames, or -1. */

@@ -10,7 +10,7 @@ import {
   HEADROOM,
   LIST_PER_FRAME,
   LIST_WORDS,
-  RING_BYTES,
+  SCRATCH_END,
   SCRATCH_PER_FRAME,
   SCRATCH_START,
 } from '../shm/frame-ring.js';
@@ -19,12 +19,12 @@ import { CLOCK, EPOCH_BUSY, epochWord, GENERATION, POOL_FULL } from '../shm/shar
 import type { WorkerTask } from '../shm/worker-task.js';
 import type { Address6 } from '../wire/address.js';
 import { IPV6_HEADER, IPV6_SOURCE } from '../wire/ip.js';
-import { Context, count, HOLD } from './context.js';
-import { readVnetHeader } from './emit.js';
+import { VNET_GSO_TYPE, VNET_HEADER } from '../wire/vnet.js';
+import { type Context, count, HOLD } from './context.js';
 import { DROP_HOLD_FULL, HELD_NEW_HOST, HELD_NOT, HoldArea } from './hold.js';
 import { Refusals } from './refusals.js';
-import { translateV4ToV6 } from './translate-v4-to-v6.js';
-import { refuseSource, translateV6ToV4 } from './translate-v6-to-v4.js';
+import { createContext, translateFrame } from './translate.js';
+import { refuseSource } from './translate-v6-to-v4.js';
 
 const FRAMES_IN_V6 = counter('frames-in-v6');
 const FRAMES_IN_V4 = counter('frames-in-v4');
@@ -36,7 +36,6 @@ const BYTES_OUT = counter('bytes-out');
 const BURSTS = counter('bursts');
 const HOSTS_ASKED = counter('hosts-asked');
 const WRITE_REFUSED = counter('write-refused');
-const DROP_NOT_IP = counter('drop-not-ip');
 const DROP_REFUSED = counter('drop-refused');
 
 /** Bursts before the event loop gets its turn: messages, timers, the end. */
@@ -69,7 +68,7 @@ export class Loop {
   /** @param ringBell tells control that questions wait */
   constructor(task: WorkerTask, ringBell: () => void) {
     this.#task = task;
-    this.#ctx = new Context(task);
+    this.#ctx = createContext(task);
     this.#state = new Int32Array(task.state);
     this.#epoch = epochWord(task.worker);
     this.#hold = new HoldArea(this.#ctx);
@@ -96,6 +95,7 @@ export class Loop {
   tick(): void {
     this.#ctx.nowSec = this.#state[CLOCK] as number;
     this.#hold.expire();
+    this.#ctx.fragments?.expire();
   }
 
   /** Begins a burst: takes a view of the tables that stays valid until `leave`, and sends what waited for them. */
@@ -115,6 +115,7 @@ export class Loop {
   #leave(): void {
     this.#flush();
     this.#hold.reclaim();
+    this.#ctx.fragments?.reclaim();
     Atomics.store(this.#state, this.#epoch, 0);
   }
 
@@ -133,27 +134,17 @@ export class Loop {
   /** @param isNew false for a frame that was held: it has been counted, and has waited its turn */
   #translate(offset: number, length: number, isNew: boolean): void {
     const ctx = this.#ctx;
-    if (ctx.listEnd + LIST_PER_FRAME > LIST_WORDS || ctx.scratchEnd + SCRATCH_PER_FRAME > RING_BYTES)
+    if (ctx.listEnd + LIST_PER_FRAME > LIST_WORDS || ctx.scratchEnd + SCRATCH_PER_FRAME > SCRATCH_END)
       this.#flush();
-    readVnetHeader(ctx, offset);
-    if (isNew && ctx.gsoType !== 0) count(ctx, SUPER_FRAMES_IN, 1);
-    const version = length > 0 ? (ctx.u8[offset] as number) >>> 4 : 0;
-    let verdict = DROP_NOT_IP;
-    if (version === 6) {
-      if (isNew) {
-        count(ctx, FRAMES_IN_V6, 1);
-        count(ctx, BYTES_IN_V6, length);
-        if (this.#hold.hostCount !== 0 && this.#joinsHeld(offset, length)) return;
-      }
-      verdict = translateV6ToV4(ctx, offset, length);
-      if (verdict === HOLD) verdict = this.#holdFrame(offset, length);
-    } else if (version === 4) {
-      if (isNew) {
-        count(ctx, FRAMES_IN_V4, 1);
-        count(ctx, BYTES_IN_V4, length);
-      }
-      verdict = translateV4ToV6(ctx, offset, length);
+    if (isNew) {
+      const isV6 = (ctx.u8[offset] as number) >>> 4 === 6;
+      count(ctx, isV6 ? FRAMES_IN_V6 : FRAMES_IN_V4, 1);
+      count(ctx, isV6 ? BYTES_IN_V6 : BYTES_IN_V4, length);
+      if (ctx.u8[offset - VNET_HEADER + VNET_GSO_TYPE] !== 0) count(ctx, SUPER_FRAMES_IN, 1);
+      if (isV6 && this.#hold.hostCount !== 0 && this.#joinsHeld(offset, length)) return;
     }
+    let verdict = translateFrame(ctx, offset, length);
+    if (verdict === HOLD) verdict = this.#holdFrame(offset, length);
     if (verdict > 0) count(ctx, verdict, 1);
   }
 

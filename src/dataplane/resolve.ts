@@ -14,8 +14,9 @@ export const DROP_V6_ADDRESS = counter('drop-v6-address');
 export const DROP_NON_GLOBAL = counter('drop-non-global');
 
 /** Whether an IPv4 address is never forwarded unless an explicit map names it: no host of any network we reach. */
-export function isForbidden4(address: number): boolean {
+export function isForbidden4(ctx: Context, address: number): boolean {
   const top = address >>> 24;
+  if (top >= 240 && address !== -1) return !ctx.forwardClassE;
   return top === 0 || top === 127 || top >= 224 || address >>> 16 === 0xa9fe;
 }
 
@@ -140,7 +141,7 @@ export function extract(ctx: Context, w1: number, w2: number, w3: number): numbe
 
 /** FORWARD, or why an IPv4 address that no map names may not be represented under pref64. */
 export function checkRepresentable(ctx: Context, address: number): number {
-  if (isForbidden4(address)) return DROP_V4_ADDRESS;
+  if (isForbidden4(ctx, address)) return DROP_V4_ADDRESS;
   // RFC 6052 section 3.1: the Well-Known Prefix must not represent non-global IPv4 addresses.
   if (ctx.globalOnly && isNonGlobal4(address)) return DROP_NON_GLOBAL;
   return FORWARD;

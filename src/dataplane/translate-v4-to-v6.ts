@@ -58,6 +58,7 @@ import {
 import { completeChecksum, copyBytes, emitOffloaded, emitPieces, emitPlain } from './emit.js';
 import { writeIpv4Header, writeIpv6Header } from './headers.js';
 import { sendIcmp4Error } from './icmp-error.js';
+import { admitEchoFragment, KEPT, REFUSED } from './icmp-fragments.js';
 import { clampMss } from './mss.js';
 import {
   checkRepresentable,
@@ -111,7 +112,7 @@ export function translateV4ToV6(ctx: Context, offset: number, length: number): n
   // Destination.
   if (d4 === ctx.own4) return receiveOwn(ctx, offset, total);
   if (!hostOf4(ctx, d4)) {
-    if (isForbidden4(d4)) return DROP_V4_ADDRESS;
+    if (isForbidden4(ctx, d4)) return DROP_V4_ADDRESS;
     sendIcmp4Error(ctx, offset, total, ICMP4_DEST_UNREACHABLE, ICMP4_HOST_UNREACHABLE, 0);
     return DROP_NO_DESTINATION;
   }
@@ -202,13 +203,33 @@ export function translateV4ToV6(ctx: Context, offset: number, length: number): n
   let outProtocol = protocol;
   let upperAt = upper;
   if (protocol === PROTO_ICMP) {
-    if (isFragment) return DROP_ICMP_FRAGMENT;
-    if (upperLength < 8) return DROP_TRUNCATED;
+    if (!isFragment && upperLength < 8) return DROP_TRUNCATED;
     outProtocol = PROTO_ICMPV6;
     const pseudoSum = sumAddress6(s0, s1, s2, s3) + sumAddress6(d0, d1, d2, d3);
     const type = u8[upper] as number;
-    if (type === ICMP4_ECHO_REQUEST || type === ICMP4_ECHO_REPLY) {
-      translateEcho4(ctx, upper, upperLength, pseudoSum);
+    const isEcho = type === ICMP4_ECHO_REQUEST || type === ICMP4_ECHO_REPLY;
+    let messageLength = upperLength;
+    if (isFragment) {
+      const isLast = (second & IPV4_MF) === 0;
+      messageLength = admitEchoFragment(
+        ctx,
+        offset,
+        total,
+        offset + IPV4_SOURCE,
+        2,
+        second >>> 16,
+        fragmentOffset,
+        upperLength,
+        isLast,
+        isEcho,
+      );
+      if (messageLength === REFUSED) return DROP_ICMP_FRAGMENT;
+      if (messageLength === KEPT) return FORWARD;
+    }
+    if (isFragment && messageLength === 0) {
+      // A later fragment: nothing of it is ICMP's.
+    } else if (isEcho) {
+      translateEcho4(ctx, upper, messageLength, pseudoSum);
     } else {
       const verdict = translateIcmp4Error(ctx, upper, end, d4, pseudoSum);
       if (verdict !== FORWARD) return verdict;
@@ -427,7 +448,7 @@ function receiveOwn(ctx: Context, offset: number, length: number): number {
   const headerLength = ((u8[offset] as number) & 15) * 4;
   const upper = offset + headerLength;
   const source = dv.getInt32(offset + IPV4_SOURCE);
-  if (isForbidden4(source)) return DROP_V4_ADDRESS;
+  if (isForbidden4(ctx, source)) return DROP_V4_ADDRESS;
   if (u8[offset + IPV4_PROTOCOL] !== PROTO_ICMP) {
     sendIcmp4Error(ctx, offset, length, ICMP4_DEST_UNREACHABLE, ICMP4_PROTOCOL_UNREACHABLE, 0);
     return DROP_SELF;

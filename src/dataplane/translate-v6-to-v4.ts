@@ -52,6 +52,7 @@ import { completeChecksum, emitOffloaded, emitPlain } from './emit.js';
 import { DROP_ROUTING, walkExtensionHeaders } from './extension-headers.js';
 import { writeIpv4Header } from './headers.js';
 import { sendIcmp6Error } from './icmp-error.js';
+import { admitEchoFragment, KEPT, REFUSED } from './icmp-fragments.js';
 import { clampMss } from './mss.js';
 import {
   checkRepresentable,
@@ -201,12 +202,33 @@ export function translateV6ToV4(ctx: Context, offset: number, length: number): n
   let header = upper - IPV4_HEADER;
   let headerAndUpper = outLength;
   if (protocol === PROTO_ICMPV6) {
-    if (!isWhole) return DROP_ICMP_FRAGMENT;
-    if (upperLength < 8) return DROP_TRUNCATED;
+    if (isWhole && upperLength < 8) return DROP_TRUNCATED;
     outProtocol = PROTO_ICMP;
     const type = u8[upper] as number;
-    if (type === ICMP6_ECHO_REQUEST || type === ICMP6_ECHO_REPLY) {
-      translateEcho6(ctx, upper, upperLength, sumAddress6(s0, s1, s2, s3) + sumAddress6(d0, d1, d2, d3));
+    const isEcho = type === ICMP6_ECHO_REQUEST || type === ICMP6_ECHO_REPLY;
+    let messageLength = upperLength;
+    if (!isWhole) {
+      const { fragmentOffset, moreFragments, fragmentId } = ctx;
+      const isLast = moreFragments === 0;
+      messageLength = admitEchoFragment(
+        ctx,
+        offset,
+        total,
+        offset + IPV6_SOURCE,
+        8,
+        fragmentId,
+        fragmentOffset,
+        upperLength,
+        isLast,
+        isEcho,
+      );
+      if (messageLength === REFUSED) return DROP_ICMP_FRAGMENT;
+      if (messageLength === KEPT) return FORWARD;
+    }
+    if (!isWhole && messageLength === 0) {
+      // A later fragment: nothing of it is ICMP's.
+    } else if (isEcho) {
+      translateEcho6(ctx, upper, messageLength, sumAddress6(s0, s1, s2, s3) + sumAddress6(d0, d1, d2, d3));
     } else {
       const verdict = translateIcmp6Error(ctx, offset, upper, end, d4);
       if (verdict !== FORWARD) return verdict;
@@ -299,8 +321,9 @@ function resolveUnmappedSource(
     ctx.upperOffset < offset + length &&
     (ctx.u8[ctx.upperOffset] as number) < ICMP6_FIRST_INFORMATIONAL
   ) {
-    // RFC 6791: a router's error needs a source that fits, not a map of the router's own.
-    ctx.found4 = ctx.own4;
+    // RFC 6791: a router's error needs a source that fits, not a map of the router's own. Each router keeps to one, so that
+    // traceroute shows it as one hop.
+    ctx.found4 = (ctx.icmpSource4 + (((s0 ^ s1 ^ s2 ^ s3) >>> 0) % ctx.icmpSourceCount)) | 0;
     return FORWARD;
   }
   if (ctx.poolFull !== 0 || ctx.hosts.size === 0) return refuseSource(ctx, offset, length);

@@ -22,6 +22,7 @@ export const COUNTER_NAMES = [
   'icmp-errors-sent',
   'icmp-errors-suppressed',
   'held',
+  'held-icmp-fragments',
   'hosts-asked',
   'fragments-made',
   'segments-made',

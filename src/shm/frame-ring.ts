@@ -1,12 +1,12 @@
 /**
  * A worker's private memory for frames, one SharedArrayBuffer.
  *
- *   +----------------------------+----------------------------+--------------------------------------+
- *   | burst                      | hold                       | scratch                              |
- *   | what one read brings in,   | frames of hosts that wait  | headers of fragments, segments of    |
- *   | one frame after another    | for a map                  | super-frames, rebuilt ICMP errors    |
- *   +----------------------------+----------------------------+--------------------------------------+
- *   0                            HOLD_START                   SCRATCH_START                 RING_BYTES
+ *   +--------------------------+---------------------------+-----------------------------------+-----------------+
+ *   | burst                    | hold                      | scratch                           | fragments       |
+ *   | what one read brings in, | frames of hosts that wait | headers of fragments, segments of | first fragments |
+ *   | one frame after another  | for a map                 | super-frames, rebuilt ICMP errors | of ICMP echoes  |
+ *   +--------------------------+---------------------------+-----------------------------------+-----------------+
+ *   0                          HOLD_START                  SCRATCH_START                       FRAGMENTS_START
  *
  * In the burst and the hold region each frame has room in front:
  *
@@ -33,7 +33,13 @@ export const SCRATCH_BYTES = 512 << 10;
 /** What one frame may take of the scratch region: a super-frame cut into MAX_SEGMENTS packets. */
 export const SCRATCH_PER_FRAME = 320 << 10;
 export const MAX_SEGMENTS = 1024;
-export const RING_BYTES = SCRATCH_START + SCRATCH_BYTES;
+/** First fragments of ICMP echoes that wait for the last (icmp-fragments.ts): slots of equal size. */
+export const FRAGMENTS_START = SCRATCH_START + SCRATCH_BYTES;
+export const FRAGMENT_SLOTS = 64;
+export const FRAGMENT_SLOT_BYTES = 10 << 10;
+export const RING_BYTES = FRAGMENTS_START + FRAGMENT_SLOTS * FRAGMENT_SLOT_BYTES;
+/** Memory that no frame in hand takes without asking ends here. */
+export const SCRATCH_END = FRAGMENTS_START;
 
 /** Words of the list of frames to write: pieces, then (offset, length) of each. See `write` of the native addon. */
 export const LIST_WORDS = 64 << 10;

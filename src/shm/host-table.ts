@@ -4,7 +4,8 @@
  * The map of pool address `pool4.address + i` is entry i, for as long as the pool exists: IPv4 → IPv6 is one index,
  * IPv6 → IPv4 one hash lookup.
  *
- *   header  16 words   base, size, slot mask, seed, lifetime
+ *   header  16 words   base, size, slot mask, lifetime
+ *   random  4096 words for the hash, secret
  *   entries 8 words each   host w0 w1 w2 w3, published-at, –, –, –
  *   slots   2 words each   index + 1 (0: empty), hash          open addressing, linear probing
  *   seen    1 word each    second of the last packet in either direction; workers write
@@ -21,13 +22,14 @@
  * harmless: a miss is only ever a question to control, which answers with the map.
  */
 import type { Address6 } from '../wire/address.js';
+import { TABULATION_WORDS, tabulationHash } from '../wire/tabulation.js';
 
 const BASE = 0;
 const SIZE = 1;
 const SLOT_MASK = 2;
-const SEED = 3;
-const LIFETIME = 4;
-const ENTRIES = 16;
+const LIFETIME = 3;
+const RANDOM = 16;
+const ENTRIES = RANDOM + TABULATION_WORDS;
 const ENTRY_WORDS = 8;
 const PUBLISHED = 4;
 const SLOT_WORDS = 2;
@@ -44,13 +46,13 @@ export interface HostTableBuffers {
 /**
  * @param base first address of the pool
  * @param size number of addresses in the pool; 0 for no pool
- * @param seed secret, so that no sender can choose addresses that collide
+ * @param random TABULATION_WORDS words that nobody can guess
  */
 export function createHostTable(
   base: number,
   size: number,
   lifetimeSec: number,
-  seed: number,
+  random: Int32Array,
 ): HostTableBuffers {
   let slots = 16;
   while (slots < 2 * size) slots *= 2;
@@ -59,18 +61,9 @@ export function createHostTable(
   words[BASE] = base;
   words[SIZE] = size;
   words[SLOT_MASK] = slots - 1;
-  words[SEED] = seed;
+  words.set(random, RANDOM);
   words[LIFETIME] = lifetimeSec;
   return { table, lastSeen: new SharedArrayBuffer(Math.max(size, 1) * 4) };
-}
-
-/** Mixes a host's address with the table's seed; the low bits choose the slot. */
-function hashHost(seed: number, w0: number, w1: number, w2: number, w3: number): number {
-  let hash = Math.imul(w3 ^ seed, 0x9e3779b1);
-  hash = Math.imul(hash ^ (hash >>> 15) ^ w2, 0x85ebca77);
-  hash = Math.imul(hash ^ (hash >>> 13) ^ w1, 0xc2b2ae3d);
-  hash = Math.imul(hash ^ (hash >>> 16) ^ w0, 0x27d4eb2f);
-  return hash ^ (hash >>> 15);
 }
 
 export class HostTable {
@@ -81,7 +74,6 @@ export class HostTable {
   readonly lastSeen: Int32Array;
   readonly #slotMask: number;
   readonly #slots: number;
-  readonly #seed: number;
   readonly #lifetimeSec: number;
 
   constructor(buffers: HostTableBuffers) {
@@ -91,8 +83,12 @@ export class HostTable {
     this.size = this.words[SIZE] as number;
     this.#slotMask = this.words[SLOT_MASK] as number;
     this.#slots = ENTRIES + this.size * ENTRY_WORDS;
-    this.#seed = this.words[SEED] as number;
     this.#lifetimeSec = this.words[LIFETIME] as number;
+  }
+
+  /** A host's hash; the low bits choose the slot. */
+  hash(w0: number, w1: number, w2: number, w3: number): number {
+    return tabulationHash(this.words, RANDOM, w0, w1, w2, w3);
   }
 
   /**
@@ -101,7 +97,7 @@ export class HostTable {
    */
   find(w0: number, w1: number, w2: number, w3: number, generation: number, nowSec: number): number {
     const words = this.words;
-    const hash = hashHost(this.#seed, w0, w1, w2, w3);
+    const hash = this.hash(w0, w1, w2, w3);
     const mask = this.#slotMask;
     for (let probe = hash & mask; ; probe = (probe + 1) & mask) {
       const slot = this.#slots + probe * SLOT_WORDS;
@@ -150,14 +146,12 @@ export class HostTableWriter {
   readonly #words: Int32Array;
   readonly #slotMask: number;
   readonly #slots: number;
-  readonly #seed: number;
 
   constructor(buffers: HostTableBuffers) {
     this.table = new HostTable(buffers);
     this.#words = this.table.words;
     this.#slotMask = this.#words[SLOT_MASK] as number;
     this.#slots = ENTRIES + this.table.size * ENTRY_WORDS;
-    this.#seed = this.#words[SEED] as number;
   }
 
   /**
@@ -201,8 +195,7 @@ export class HostTableWriter {
   #hashOf(index: number): number {
     const entry = ENTRIES + index * ENTRY_WORDS;
     const words = this.#words;
-    return hashHost(
-      this.#seed,
+    return this.table.hash(
       words[entry] as number,
       words[entry + 1] as number,
       words[entry + 2] as number,

@@ -20,6 +20,11 @@ export interface TranslatorSettings {
   readonly udpZeroChecksum: 'drop' | 'calc' | 'forward';
   readonly copyTrafficClass: boolean;
   readonly mssClamp: 'off' | 'auto';
+  readonly icmpFragments: 'drop' | 'hold';
+  /** Sources of ICMP errors whose own source has no map (RFC 6791). Null: the translator's own address. */
+  readonly icmpSourcePool4: Prefix4 | null;
+  /** Whether 240/4 may be a source or destination. */
+  readonly forwardClassE: boolean;
   readonly icmpErrorsPerSec: number;
   readonly icmpErrorBurst: number;
 }

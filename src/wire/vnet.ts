@@ -7,6 +7,8 @@
  * hdr_len is the length of all headers, csum_start counts from the first byte of the IP header, csum_offset from csum_start.
  */
 export const VNET_HEADER = 10;
+/** Offset of gso_type. */
+export const VNET_GSO_TYPE = 1;
 
 /** The checksum field holds the pseudo-header's sum; whoever sends the frame must complete it. */
 export const VNET_NEEDS_CSUM = 1;

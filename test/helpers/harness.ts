@@ -1,8 +1,8 @@
 /** Runs the translator on single frames, in memory, exactly as a worker calls it: same buffers, same context, same functions. */
-import { Context, FORWARD, HOLD, type TranslatorMemory } from '#nat64d/dataplane/context.js';
-import { readVnetHeader } from '#nat64d/dataplane/emit.js';
-import { translateV4ToV6 } from '#nat64d/dataplane/translate-v4-to-v6.js';
-import { translateV6ToV4 } from '#nat64d/dataplane/translate-v6-to-v4.js';
+
+import { randomFillSync } from 'node:crypto';
+import { type Context, FORWARD, HOLD, type TranslatorMemory } from '#nat64d/dataplane/context.js';
+import { createContext, translateFrame } from '#nat64d/dataplane/translate.js';
 import { COUNTER_NAMES, type CounterName, createCounters, readCounters } from '#nat64d/shm/counters.js';
 import { BURST_BYTES, createFrameRing, HEADROOM, SCRATCH_START } from '#nat64d/shm/frame-ring.js';
 import { createHostTable, HostTableWriter } from '#nat64d/shm/host-table.js';
@@ -15,6 +15,7 @@ import {
   parsePrefix4,
   parsePrefix6,
 } from '#nat64d/wire/address.js';
+import { TABULATION_WORDS } from '#nat64d/wire/tabulation.js';
 import { VNET_HEADER } from '#nat64d/wire/vnet.js';
 
 export const address4 = (text: string): number => {
@@ -81,6 +82,9 @@ export const DEFAULT_SETTINGS: TranslatorSettings = {
   udpZeroChecksum: 'drop',
   copyTrafficClass: true,
   mssClamp: 'off',
+  icmpFragments: 'drop',
+  icmpSourcePool4: null,
+  forwardClassE: false,
   icmpErrorsPerSec: 1e9,
   icmpErrorBurst: 1e9,
 };
@@ -114,7 +118,12 @@ export class Harness {
     const pairs = (options.maps ?? []).map(([ipv4, ipv6]) => ({ ipv4: prefix4(ipv4), ipv6: prefix6(ipv6) }));
     const size = pool4 === null ? 0 : 2 ** (32 - pool4.length);
     this.#pool = pool4?.address ?? 0;
-    const hosts = createHostTable(this.#pool, size, LIFETIME_SEC, 12345);
+    const hosts = createHostTable(
+      this.#pool,
+      size,
+      LIFETIME_SEC,
+      randomFillSync(new Int32Array(TABULATION_WORDS)),
+    );
     this.#writer = new HostTableWriter(hosts);
     this.counters = createCounters(1);
     const memory: TranslatorMemory = {
@@ -127,7 +136,7 @@ export class Harness {
       maps6: createPrefixTable(pairs, 6),
       ring: createFrameRing(),
     };
-    this.ctx = new Context(memory);
+    this.ctx = createContext(memory);
     this.ctx.nowSec = NOW_SEC;
     for (const [ipv4, ipv6] of options.hosts ?? [[HOST4, HOST6]]) if (size > 0) this.addHost(ipv4, ipv6);
   }
@@ -153,11 +162,8 @@ export class Harness {
     ctx.listEnd = 0;
     ctx.listFrames = 0;
     ctx.scratchEnd = SCRATCH_START;
-    readVnetHeader(ctx, offset);
-    const isV6 = (bytes[0] ?? 0) >>> 4 === 6;
-    const verdict = isV6
-      ? translateV6ToV4(ctx, offset, bytes.length)
-      : translateV4ToV6(ctx, offset, bytes.length);
+    const verdict = translateFrame(ctx, offset, bytes.length);
+    ctx.fragments?.reclaim();
     return { verdict: verdictName(verdict), frames: this.#frames() };
   }
 

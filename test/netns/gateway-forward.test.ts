@@ -134,6 +134,18 @@ test('no first packet is lost when 200 hosts come at once, and each has an addre
   }
 });
 
+test('a ping in fragments, where they are held', async () => {
+  const other = new Lab();
+  try {
+    await other.startGateway({ toml: '[translation]\nicmp-fragments = "hold"\n' });
+    const args = ['-c', '2', '-i', '0.2', '-W', '2', '-s', '4000', under(SERVER4)];
+    const { stdout } = await other.run(other.client, 'ping', args);
+    assert.match(stdout, / 0% packet loss/);
+  } finally {
+    await other.close();
+  }
+});
+
 test('an explicit map is the address that the server sees', async () => {
   const other = new Lab();
   try {

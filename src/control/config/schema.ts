@@ -193,6 +193,12 @@ export const schema = table({
     'udp-zero-checksum': oneOf(['drop', 'calc', 'forward']).default('drop'),
     'copy-traffic-class': boolean.default(true),
     'mss-clamp': oneOf(['off', 'auto']).default('off'),
+    'icmp-fragments': oneOf(['drop', 'hold']).default('drop'),
+    'icmp-source-pool4': text(
+      readMap4,
+      'it must be an IPv4 address or a prefix without host bits',
+    ).optional(),
+    'forward-class-e': boolean.default(false),
     'icmp-errors-per-sec': integer(0, 1_000_000).default(1000),
     'icmp-error-burst': integer(0, 1_000_000).default(50),
   }).prefault({}),

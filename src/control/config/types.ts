@@ -44,6 +44,12 @@ export interface TranslationConfig {
   /** Copy the traffic class (false: write 0). */
   readonly copyTrafficClass: boolean;
   readonly mssClamp: 'off' | 'auto';
+  /** Fragmented ICMP: drop, or hold an echo's first fragment until the last shows the length. */
+  readonly icmpFragments: 'drop' | 'hold';
+  /** Sources of ICMP errors whose own source has no map (RFC 6791). Null: the translator's own address. */
+  readonly icmpSourcePool4: Prefix4 | null;
+  /** Translate packets from and to 240/4. */
+  readonly forwardClassE: boolean;
   /** ICMP errors of our own, per worker. */
   readonly icmpErrorsPerSec: number;
   readonly icmpErrorBurst: number;

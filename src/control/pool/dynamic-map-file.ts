@@ -1,5 +1,15 @@
 /** dynamic.map: what the pool remembers across restarts, in TAYGA's format. */
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  fchmodSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname } from 'node:path';
 import { formatAddress4, formatAddress6, parseAddress4, parseAddress6 } from '../../wire/address.js';
 import type { LineProblem, PoolEntry, StoredEntry } from './dynamic-pool.js';
@@ -35,7 +45,8 @@ export function readDynamicMap(file: string): { entries: StoredEntry[]; problems
 }
 
 /**
- * Writes the file whole, or not at all: a temporary file beside it, synced, then renamed over it. Makes the folder.
+ * Writes the file whole, or not at all: a temporary file beside it, synced, then renamed over it. Makes the folder. Throws
+ * where it cannot; the old file is then as it was.
  * @param nowSec the gateway's clock, in which entries say when they were used
  * @param unixNowSec the same moment as unix time
  */
@@ -48,28 +59,43 @@ export function writeDynamicMap(
   const folder = dirname(file);
   mkdirSync(folder, { recursive: true });
   const temporary = `${file}.new`;
-  const descriptor = openSync(temporary, 'w', 0o644);
   try {
-    let block =
-      '# IPv4 address, IPv6 host, unix time of its last packet. Written by nat64d; do not edit while it runs.\n';
-    for (const { ipv4, host, lastUsedSec } of entries) {
-      block += `${formatAddress4(ipv4)}\t${formatAddress6(host)}\t${unixNowSec - (nowSec - lastUsedSec)}\n`;
-      if (block.length > 1 << 16) {
-        writeSync(descriptor, block);
-        block = '';
-      }
-    }
-    writeSync(descriptor, block);
-    fsyncSync(descriptor);
+    withDescriptor(temporary, 'w', (descriptor) => {
+      // Whatever the umask: other programs read this file.
+      fchmodSync(descriptor, 0o644);
+      for (const block of blocksOf(entries, nowSec - unixNowSec)) writeFileSync(descriptor, block);
+      fsyncSync(descriptor);
+    });
+    renameSync(temporary, file);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw error;
+  }
+  // The rename itself is safe only once the folder is.
+  withDescriptor(folder, 'r', fsyncSync);
+}
+
+/**
+ * The text of the file in pieces of about 64 KiB. Each goes through writeFileSync, which goes on where the kernel took only a
+ * part; writeSync returns then, as it does on a disk that fills up, and the file would be cut short without an error.
+ */
+function* blocksOf(entries: Iterable<PoolEntry>, clockOffsetSec: number): Generator<string> {
+  let block =
+    '# IPv4 address, IPv6 host, unix time of its last packet. Written by nat64d; do not edit while it runs.\n';
+  for (const { ipv4, host, lastUsedSec } of entries) {
+    block += `${formatAddress4(ipv4)}\t${formatAddress6(host)}\t${lastUsedSec - clockOffsetSec}\n`;
+    if (block.length < 1 << 16) continue;
+    yield block;
+    block = '';
+  }
+  yield block;
+}
+
+function withDescriptor(path: string, flags: 'r' | 'w', use: (descriptor: number) => void): void {
+  const descriptor = openSync(path, flags);
+  try {
+    use(descriptor);
   } finally {
     closeSync(descriptor);
-  }
-  renameSync(temporary, file);
-  // The rename itself is safe only once the folder is.
-  const folderDescriptor = openSync(folder, 'r');
-  try {
-    fsyncSync(folderDescriptor);
-  } finally {
-    closeSync(folderDescriptor);
   }
 }

@@ -19,6 +19,7 @@ import { FreeMap } from './free-map.js';
 import { poolHash } from './hash.js';
 import { HostIndex } from './host-index.js';
 import { IndexLists } from './linked-list.js';
+import { Per64Counts } from './per-64.js';
 
 /** `assign` refuses: no address is free, nor dormant. */
 export const REFUSED_POOL_FULL = -1;
@@ -83,7 +84,9 @@ export class DynamicPool {
   /** One list per bucket, and behind them the dormant maps, the longest rested first. */
   readonly #lists: IndexLists;
   readonly #buckets: number;
-  readonly #per64 = new Map<bigint, number>();
+  /** Kept only where there is a limit. */
+  readonly #per64: Per64Counts | undefined;
+  /** Every bucket up to this second has been looked through; -1 before the first map. */
   #sweptSec = -1;
   liveCount = 0;
   dormantCount = 0;
@@ -93,11 +96,12 @@ export class DynamicPool {
     this.#options = options;
     this.#hostBits = 32 - pool4.length;
     const size = 2 ** this.#hostBits;
-    this.#hosts = new HostIndex(size, (Math.random() * 0x1_0000_0000) | 0);
+    this.#hosts = new HostIndex(size);
+    this.#per64 = options.maxMapsPer64 > 0 ? new Per64Counts(size) : undefined;
     this.#free = new FreeMap(size);
     this.#state = new Uint8Array(size);
     this.#place = new Int32Array(size);
-    // A map ends at most lifetime + 1 seconds from now, so buckets by second modulo this never mix two seconds.
+    // A map ends at most lifetime + 1 seconds from now. Each bucket is one of the next so many seconds, counted modulo this.
     this.#buckets = lifetimeSec + 2;
     this.#lists = new IndexLists(size, this.#buckets + 1);
     this.#free.take(0);
@@ -143,16 +147,14 @@ export class DynamicPool {
   sweep(nowSec: number, maxMaps = UNLIMITED): number {
     let looked = 0;
     if (this.#sweptSec < 0) this.#sweptSec = nowSec - 1;
-    // After a jump of the clock each bucket needs one visit, not one for each second.
-    const from = Math.max(this.#sweptSec + 1, nowSec - this.#buckets + 1);
-    for (let second = from; second <= nowSec; second++) {
+    while (this.#sweptSec < nowSec) {
+      // Nothing stands in any bucket: the rest of a long jump of the clock needs no visits.
+      if (this.liveCount === 0) this.#sweptSec = nowSec - 1;
+      const second = this.#sweptSec + 1;
       const bucket = second % this.#buckets;
-      // A map that is moved on may land in the very same bucket, behind all that stand in it now.
-      const last = this.#lists.last(bucket);
-      for (let index = -1; index !== last; ) {
-        if (looked === maxMaps) return looked;
+      for (let index = this.#lists.first(bucket); index >= 0; index = this.#lists.first(bucket)) {
+        if (looked >= maxMaps) return looked;
         looked++;
-        index = this.#lists.first(bucket);
         // As of the bucket's own second, so that maps come to rest in the order in which they ended, after a jump too.
         if (this.#isOver(index, second)) this.#rest(index);
         else this.#stand(index);
@@ -184,7 +186,10 @@ export class DynamicPool {
     const problems: LineProblem[] = [];
     // A clock that was wrong then, or is now, says nothing about how long ago any of them was used.
     const isClockWrong = stored.some((entry) => entry.lastUsedUnixSec > unixNowSec);
-    for (const entry of [...stored].sort((a, b) => a.lastUsedUnixSec - b.lastUsedUnixSec)) {
+    const ageSec = (entry: StoredEntry) =>
+      isClockWrong ? lifetimeSec + 1 : unixNowSec - entry.lastUsedUnixSec;
+    const taken: StoredEntry[] = [];
+    for (const entry of stored) {
       const { line, ipv4, host } = entry;
       const index = ipv4 - pool4.address;
       const problem = !prefix4Contains(pool4, ipv4)
@@ -200,17 +205,20 @@ export class DynamicPool {
         problems.push({ line, message: problem });
         continue;
       }
-      const ageSec = isClockWrong ? lifetimeSec + 1 : unixNowSec - entry.lastUsedUnixSec;
-      if (ageSec > dormantSec) continue;
+      if (ageSec(entry) > dormantSec) continue;
       this.#hosts.add(host, index);
       this.#free.take(index);
-      if (ageSec <= lifetimeSec) {
-        this.#goLive(index, host, nowSec - ageSec, nowSec);
-      } else {
-        this.#enterDormant(index, nowSec - ageSec);
-      }
+      this.#state[index] = STATE_DORMANT;
+      taken.push(entry);
     }
-    return problems.sort((a, b) => a.line - b.line);
+    // Of two lines for one address or host the first counts; maps come to rest in the order of their last use.
+    for (const entry of taken.sort((a, b) => a.lastUsedUnixSec - b.lastUsedUnixSec)) {
+      const index = entry.ipv4 - pool4.address;
+      const lastUsedSec = nowSec - ageSec(entry);
+      if (nowSec - lastUsedSec <= lifetimeSec) this.#goLive(index, entry.host, lastUsedSec, nowSec);
+      else this.#enterDormant(index, lastUsedSec);
+    }
+    return problems;
   }
 
   #reserve(prefix: Prefix4): void {
@@ -244,7 +252,7 @@ export class DynamicPool {
     this.#options.lastSeen[index] = lastUsedSec;
     this.#append(index);
     this.liveCount++;
-    this.#count64(host, 1);
+    this.#per64?.change(host, 1);
     this.#options.publisher.publish(index, host);
   }
 
@@ -256,7 +264,10 @@ export class DynamicPool {
 
   #append(index: number): void {
     const dueSec = (this.#options.lastSeen[index] as number) + this.#options.lifetimeSec + 1;
-    const bucket = Math.max(dueSec, this.#sweptSec + 1) % this.#buckets;
+    // Where sweeps lag behind, a later second would share a bucket with one that is yet to be swept. The map is looked at
+    // early instead: a bucket that took back what it gives away would never be done.
+    const sec = Math.min(dueSec, this.#sweptSec + this.#buckets);
+    const bucket = sec % this.#buckets;
     this.#place[index] = bucket;
     this.#lists.append(bucket, index);
   }
@@ -265,7 +276,7 @@ export class DynamicPool {
   #rest(index: number): void {
     this.#lists.remove(this.#place[index] as number, index);
     this.liveCount--;
-    this.#count64(this.#hosts.hostAt(index), -1);
+    this.#per64?.change(this.#hosts.hostAt(index), -1);
     this.#options.publisher.withdraw(index);
     this.#enterDormant(index, this.#options.lastSeen[index] as number);
   }
@@ -291,19 +302,6 @@ export class DynamicPool {
   }
 
   #isAtLimit(host: Address6): boolean {
-    const { maxMapsPer64 } = this.#options;
-    return maxMapsPer64 > 0 && (this.#per64.get(key64(host)) ?? 0) >= maxMapsPer64;
+    return this.#per64 !== undefined && this.#per64.count(host) >= this.#options.maxMapsPer64;
   }
-
-  /** Live maps per /64. */
-  #count64(host: Address6, change: number): void {
-    const key = key64(host);
-    const count = (this.#per64.get(key) ?? 0) + change;
-    if (count === 0) this.#per64.delete(key);
-    else this.#per64.set(key, count);
-  }
-}
-
-function key64(host: Address6): bigint {
-  return (BigInt(host[0] >>> 0) << 32n) | BigInt(host[1] >>> 0);
 }

@@ -1,20 +1,23 @@
-/** Which pool index an IPv6 host has, live or dormant: open addressing over Int32Arrays, grown as it fills. */
+/** Which pool index an IPv6 host has: open addressing over Int32Arrays, never more than half full. */
 import type { Address6 } from '../../wire/address.js';
-
-const FIRST_SLOTS = 1024;
+import { SecretHash } from './secret-hash.js';
 
 export class HostIndex {
   /** Four words by pool index. */
   readonly #words: Int32Array;
-  readonly #seed: number;
-  /** index + 1; 0 is empty. */
-  #slots = new Int32Array(FIRST_SLOTS);
-  #count = 0;
+  readonly #hash = new SecretHash();
+  /**
+   * index + 1; 0 is empty. At full size from the start: untouched pages cost nothing, and moving a million hosts to a
+   * larger table would hold up the control thread for 100 ms.
+   */
+  readonly #slots: Int32Array;
+  readonly #mask: number;
 
-  /** @param seed secret, so that no sender can choose addresses that collide */
-  constructor(size: number, seed: number) {
+  /** @param size a power of two; indexes are below it */
+  constructor(size: number) {
     this.#words = new Int32Array(4 * size);
-    this.#seed = seed;
+    this.#slots = new Int32Array(2 * size);
+    this.#mask = 2 * size - 1;
   }
 
   /** The index of a host, or -1. */
@@ -31,21 +34,18 @@ export class HostIndex {
 
   /** Adds a host that is not there, under an index that is not used. */
   add(host: Address6, index: number): void {
-    if (2 * (this.#count + 1) > this.#slots.length) this.#grow();
     this.#words.set(host, 4 * index);
     this.#slots[this.#slotOf(host)] = index + 1;
-    this.#count++;
   }
 
   /** Removes the host that has this index. */
   remove(index: number): void {
-    const mask = this.#slots.length - 1;
+    const mask = this.#mask;
     let hole = this.#slotOf(this.hostAt(index));
     this.#slots[hole] = 0;
-    this.#count--;
     // Entries behind the hole whose probe path crosses it move up, so that no tombstones pile up.
     for (let slot = (hole + 1) & mask; this.#slots[slot] !== 0; slot = (slot + 1) & mask) {
-      const home = this.#hash(this.hostAt((this.#slots[slot] as number) - 1)) & mask;
+      const home = this.#hash.of(this.hostAt((this.#slots[slot] as number) - 1)) & mask;
       if (((slot - home) & mask) < ((slot - hole) & mask)) continue;
       this.#slots[hole] = this.#slots[slot] as number;
       this.#slots[slot] = 0;
@@ -55,8 +55,8 @@ export class HostIndex {
 
   /** The slot that holds the host, or the empty one where it would go. */
   #slotOf(host: Address6): number {
-    const mask = this.#slots.length - 1;
-    for (let slot = this.#hash(host) & mask; ; slot = (slot + 1) & mask) {
+    const mask = this.#mask;
+    for (let slot = this.#hash.of(host) & mask; ; slot = (slot + 1) & mask) {
       const index = (this.#slots[slot] as number) - 1;
       if (index < 0 || this.#isAt(host, index)) return slot;
     }
@@ -71,22 +71,5 @@ export class HostIndex {
       words[at + 2] === host[2] &&
       words[at + 3] === host[3]
     );
-  }
-
-  #hash(host: Address6): number {
-    let hash = this.#seed;
-    for (const word of host) {
-      hash = Math.imul(hash ^ word, 0x9e3779b1);
-      hash ^= hash >>> 15;
-    }
-    return hash;
-  }
-
-  #grow(): void {
-    const old = this.#slots;
-    this.#slots = new Int32Array(old.length * 2);
-    for (const occupant of old) {
-      if (occupant !== 0) this.#slots[this.#slotOf(this.hostAt(occupant - 1))] = occupant;
-    }
   }
 }

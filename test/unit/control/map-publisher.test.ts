@@ -1,17 +1,19 @@
 import assert from 'node:assert/strict';
+import { randomFillSync } from 'node:crypto';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MapPublisher } from '#nat64d/control/map-publisher.js';
 import { createHostTable, HostTable } from '#nat64d/shm/host-table.js';
 import { createSharedState, EPOCH_BUSY, epochWord, GENERATION } from '#nat64d/shm/shared-state.js';
 import type { Address6 } from '#nat64d/wire/address.js';
+import { TABULATION_WORDS } from '#nat64d/wire/tabulation.js';
 
 const NOW = 2_000_000;
 const A: Address6 = [0x20010db8, 0, 0, 1];
 const B: Address6 = [0x20010db8, 0, 0, 2];
 
 function setUp() {
-  const buffers = createHostTable(0x0a400000, 16, 7440, 7);
+  const buffers = createHostTable(0x0a400000, 16, 7440, randomFillSync(new Int32Array(TABULATION_WORDS)));
   const state = createSharedState(2);
   const reader = new HostTable(buffers);
   reader.lastSeen.fill(NOW);

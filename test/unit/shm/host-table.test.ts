@@ -1,14 +1,21 @@
 import assert from 'node:assert/strict';
+import { randomFillSync } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { createHostTable, HostTable, HostTableWriter } from '#nat64d/shm/host-table.js';
 import type { Address6 } from '#nat64d/wire/address.js';
+import { TABULATION_WORDS } from '#nat64d/wire/tabulation.js';
 
 const LIFETIME = 7440;
 const NOW = 2_000_000;
 
 function setUp(size: number) {
-  const buffers = createHostTable(0x0a400000, size, LIFETIME, 42);
+  const buffers = createHostTable(
+    0x0a400000,
+    size,
+    LIFETIME,
+    randomFillSync(new Int32Array(TABULATION_WORDS)),
+  );
   const writer = new HostTableWriter(buffers);
   const reader = new HostTable(buffers);
   let generation = 1;

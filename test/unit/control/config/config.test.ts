@@ -53,6 +53,9 @@ test('an empty file is the default configuration', () => {
       udpZeroChecksum: 'drop',
       copyTrafficClass: true,
       mssClamp: 'off',
+      icmpFragments: 'drop',
+      icmpSourcePool4: null,
+      forwardClassE: false,
       icmpErrorsPerSec: 1000,
       icmpErrorBurst: 50,
     },
@@ -95,7 +98,7 @@ test('the values that the sample file shows are the defaults, but where there is
     {
       ...shown,
       maps: [],
-      translation: { ...shown.translation, ipv6Mtu: null, ipv4Mtu: null },
+      translation: { ...shown.translation, ipv6Mtu: null, ipv4Mtu: null, icmpSourcePool4: null },
       dns64: { ...shown.dns64, allowFrom: null },
     },
     standard,

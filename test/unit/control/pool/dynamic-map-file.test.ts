@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -21,7 +22,6 @@ test('what is written is read back, with times moved from the gateway clock to u
     readFileSync(file, 'utf8'),
     /^#.*\n10\.0\.0\.5\t2001:db8::5\t1799999900\n223\.0\.0\.6\tfd00::6\t1799989900\n$/,
   );
-  assert.equal(statSync(file).mode & 0o777, 0o644 & ~process.umask());
   assert.deepEqual(readdirSync(join(folder, 'made')), ['dynamic.map'], 'no temporary file is left');
   const { entries: read, problems } = readDynamicMap(file);
   assert.deepEqual(problems, []);
@@ -32,6 +32,43 @@ test('what is written is read back, with times moved from the gateway clock to u
       [address4('223.0.0.6'), 1_799_989_900],
     ],
   );
+});
+
+test('the file is 0644, whatever the umask and the file before it', () => {
+  const file = join(folder, 'mode');
+  writeFileSync(`${file}.new`, 'left by a crash', { mode: 0o600 });
+  const umask = process.umask(0o077);
+  try {
+    writeDynamicMap(file, [], 2_000_000, 1_800_000_000);
+  } finally {
+    process.umask(umask);
+  }
+  assert.equal(statSync(file).mode & 0o777, 0o644);
+  assert.match(readFileSync(file, 'utf8'), /^# [^\n]*\n$/);
+});
+
+test('where the file cannot be written whole, the old one stays and nothing is left beside it', () => {
+  const full = join(folder, 'full');
+  const file = join(full, 'dynamic.map');
+  mkdirSync(full);
+  writeFileSync(file, 'the old one');
+  // A file size limit takes a part of a write and then refuses, as a disk does that fills up.
+  const script = `
+    const { writeDynamicMap } = await import(${JSON.stringify(import.meta.resolve('#nat64d/control/pool/dynamic-map-file.js'))});
+    const entry = { ipv4: 1, host: [0x20010db8, 0, 0, 1], lastUsedSec: 1, live: true };
+    try {
+      writeDynamicMap(${JSON.stringify(file)}, new Array(1000).fill(entry), 1, 1);
+    } catch (error) {
+      console.log(error.code);
+    }`;
+  const { stdout, stderr } = spawnSync(
+    '/bin/sh',
+    ['-c', 'ulimit -f 4 && exec "$0" --input-type=module -e "$1"', process.execPath, script],
+    { encoding: 'utf8' },
+  );
+  assert.equal(stdout, 'EFBIG\n', stderr);
+  assert.equal(readFileSync(file, 'utf8'), 'the old one');
+  assert.deepEqual(readdirSync(full), ['dynamic.map']);
 });
 
 test('a missing file is an empty one', () => {
@@ -67,7 +104,7 @@ test('damaged lines are named, good ones used', () => {
 test('any bytes read as lines or as problems, never as a crash', () => {
   const file = join(folder, 'any');
   fc.assert(
-    fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
+    fc.property(fc.uint8Array({ maxLength: 300, size: 'max' }), (bytes) => {
       writeFileSync(file, bytes);
       const { entries, problems } = readDynamicMap(file);
       assert.ok(entries.length + problems.length <= bytes.length + 1);

@@ -13,6 +13,7 @@ function setUp(network: string, { reserved = [] as string[], maxMapsPer64 = 0 } 
   const pool4 = prefix4(network);
   const lastSeen = new Int32Array(2 ** (32 - pool4.length));
   const published = new Map<number, Address6>();
+  const withdrawn: number[] = [];
   const pool = new DynamicPool({
     pool4,
     reserved: reserved.map(prefix4),
@@ -27,6 +28,7 @@ function setUp(network: string, { reserved = [] as string[], maxMapsPer64 = 0 } 
       },
       withdraw(index) {
         assert.ok(published.delete(index), 'withdrawn without being published');
+        withdrawn.push(index);
       },
     },
   });
@@ -37,7 +39,7 @@ function setUp(network: string, { reserved = [] as string[], maxMapsPer64 = 0 } 
   const touch = (ipv4: string, now: number) => {
     lastSeen[address4(ipv4) - pool4.address] = now;
   };
-  return { pool, lastSeen, published, give, touch };
+  return { pool, lastSeen, published, withdrawn, give, touch };
 }
 
 test('a host gets the address of its hash, and the next one where that is taken', () => {
@@ -71,6 +73,25 @@ test('a map ends 124 minutes after its last packet and not before', () => {
   pool.sweep(T0 + 1000 + LIFETIME + 1);
   assert.equal(published.size, 0);
   assert.equal(pool.dormantCount, 1);
+});
+
+test('a host that asks in the last second of its map keeps it, one second later it gets it anew', () => {
+  const { give, withdrawn } = setUp('10.0.0.0/24');
+  const ipv4 = give('2001:db8::1');
+  assert.equal(give('2001:db8::1', T0 + LIFETIME), ipv4);
+  assert.deepEqual(withdrawn, []);
+  assert.equal(give('2001:db8::1', T0 + LIFETIME + 1), ipv4);
+  assert.equal(withdrawn.length, 1);
+});
+
+test('hosts that come and go by the thousand leave nothing behind', () => {
+  const { give, pool } = setUp('10.0.0.0/30');
+  for (let i = 0, now = T0; i < 3000; i++, now += LIFETIME + 1) {
+    pool.sweep(now);
+    assert.equal(typeof give(`2001:db8::${i.toString(16)}`, now), 'string');
+    assert.equal(pool.lookup(address6(`2001:db8::${(i + 1).toString(16)}`)), -1);
+    if (i >= 3) assert.equal(pool.lookup(address6(`2001:db8::${(i - 3).toString(16)}`)), -1);
+  }
 });
 
 test('a dormant host gets its address again, however many came since', () => {
@@ -143,6 +164,37 @@ test('a sweep in slices ends what a whole one ends', () => {
   assert.equal(pool.dormantCount, 100);
 });
 
+test('maps used again while a sweep lags do not hold it up', () => {
+  const { pool, lastSeen } = setUp('10.0.0.0/24');
+  const indexes = [1, 2, 3, 4].map((n) => pool.assign(address6(`2001:db8::${n}`), T0));
+  const other = pool.assign(address6('2001:db8::5'), T0 + 100);
+  const due = T0 + LIFETIME + 1;
+  for (const index of indexes) lastSeen[index] = T0 + 5;
+  pool.sweep(due, 1);
+  // The second whose bucket, one lifetime on, is the one being swept.
+  for (const index of indexes) lastSeen[index] = due + 1;
+  for (let second = 1; second <= 100; second++) pool.sweep(due + second, 1);
+  assert.equal(pool.lookup(address6('2001:db8::5')), other);
+  assert.equal(pool.liveCount, 4, 'the fifth map ended on time');
+  assert.equal(pool.dormantCount, 1);
+});
+
+test('after a jump of the clock the longest rested is still the one that ended first', () => {
+  const { give, pool } = setUp('10.0.0.0/30');
+  // The clock's start falls anywhere in the wheel of buckets, so all of it is tried in coarse steps.
+  for (let turn = 0, now = T0; turn < 20; turn++, now += 20 * DAY) {
+    const first = give('2001:db8::a', now);
+    give('2001:db8::b', now + LIFETIME - 10);
+    give('2001:db8::c', now + LIFETIME - 5);
+    const later = now + 2 * LIFETIME + 500 * turn;
+    pool.sweep(later);
+    assert.equal(pool.dormantCount, 3);
+    assert.equal(give('2001:db8::d', later), first, `turn ${turn}`);
+    pool.sweep(now + 20 * DAY - 1);
+    assert.equal(pool.freeCount, 3);
+  }
+});
+
 const stored = (line: number, ipv4: string, host: string, lastUsedUnixSec: number) => ({
   line,
   ipv4: address4(ipv4),
@@ -170,9 +222,9 @@ test('restored maps are live with what is left of their time, dormant, or forgot
   assert.deepEqual(
     problems.map(({ line, message }) => `${line}: ${message}`),
     [
-      '1: 10.0.0.5 stands twice',
       '4: 192.0.2.1 lies outside the pool',
       '5: 10.0.0.9 is reserved or explicitly mapped',
+      '6: 10.0.0.5 stands twice',
       '7: 2001:db8::6 stands twice',
       '8: 10.0.0.0 is reserved or explicitly mapped',
     ],
@@ -180,7 +232,10 @@ test('restored maps are live with what is left of their time, dormant, or forgot
   assert.equal(published.size, 1);
   assert.equal(pool.dormantCount, 1);
   assert.equal(give('2001:db8::6'), '10.0.0.6');
-  pool.sweep(T0 + LIFETIME - 200 + 1);
+  assert.deepEqual(published.get(5), address6('2001:db8::5'), 'of two lines the first counts');
+  pool.sweep(T0 + LIFETIME - 100);
+  assert.equal(published.has(5), true);
+  pool.sweep(T0 + LIFETIME - 100 + 1);
   assert.equal(published.has(5), false, 'the restored map ended when its remaining time was over');
 });
 
@@ -194,4 +249,21 @@ test('a time in the future makes every restored map dormant', () => {
   );
   assert.equal(published.size, 0);
   assert.equal(pool.dormantCount, 2);
+});
+
+test('restored maps rest in the order of their last use, not of their lines', () => {
+  const unix = 1_800_000_000;
+  const { pool, give } = setUp('10.0.0.0/30');
+  pool.restore(
+    [
+      stored(1, '10.0.0.1', '2001:db8::1', unix - 8000),
+      stored(2, '10.0.0.2', '2001:db8::2', unix - 9000),
+      stored(3, '10.0.0.3', '2001:db8::3', unix - LIFETIME),
+    ],
+    T0,
+    unix,
+  );
+  assert.equal(pool.liveCount, 1, 'a map lives to the last second of its lifetime, restored or not');
+  assert.equal(give('2001:db8::9'), '10.0.0.2');
+  assert.equal(give('2001:db8::8'), '10.0.0.1');
 });
