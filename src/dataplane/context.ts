@@ -99,6 +99,14 @@ export class Context {
   /** The frame in hand is on its second leg of a hairpin. */
   hairpin = false;
 
+  // The host whose dynamic map was found last, and in which generation; see `hostOf6`.
+  recent0 = 0;
+  recent1 = 0;
+  recent2 = 0;
+  recent3 = 0;
+  recentIndex = 0;
+  recentGeneration = 0;
+
   // The host that a HOLD verdict is about.
   host0 = 0;
   host1 = 0;

@@ -117,9 +117,27 @@ export function hostOf4(ctx: Context, address: number): boolean {
 
 /** The IPv4 address that this IPv6 host has, by dynamic or explicit map; false where it has none. */
 export function hostOf6(ctx: Context, w0: number, w1: number, w2: number, w3: number): boolean {
-  // The two never overlap, and nearly every packet's host has a dynamic one.
+  // Most packets come from the host of the one before. What was found in this generation holds all through it.
+  if (
+    w3 === ctx.recent3 &&
+    w2 === ctx.recent2 &&
+    w1 === ctx.recent1 &&
+    w0 === ctx.recent0 &&
+    ctx.recentGeneration === ctx.generation &&
+    ctx.hosts.use(ctx.recentIndex, ctx.generation, ctx.nowSec)
+  ) {
+    ctx.found4 = (ctx.hosts.base + ctx.recentIndex) | 0;
+    return true;
+  }
+  // The two kinds of map never overlap, and nearly every packet's host has a dynamic one.
   const index = ctx.hosts.find(w0, w1, w2, w3, ctx.generation, ctx.nowSec);
   if (index >= 0) {
+    ctx.recent0 = w0;
+    ctx.recent1 = w1;
+    ctx.recent2 = w2;
+    ctx.recent3 = w3;
+    ctx.recentIndex = index;
+    ctx.recentGeneration = ctx.generation;
     ctx.found4 = (ctx.hosts.base + index) | 0;
     return true;
   }

@@ -10,7 +10,6 @@ import {
   ICMP4_FRAGMENTATION_NEEDED,
   ICMP4_HOST_ADMIN_PROHIBITED,
   ICMP4_HOST_UNREACHABLE,
-  ICMP4_PROTOCOL_UNREACHABLE,
   ICMP4_SOURCE_ROUTE_FAILED,
   ICMP4_TIME_EXCEEDED,
   isIcmp4Error,
@@ -20,7 +19,6 @@ import {
   FRAGMENT_HEADER,
   IPV4_DESTINATION,
   IPV4_DF,
-  IPV4_FRAGMENT,
   IPV4_HEADER,
   IPV4_MF,
   IPV4_OFFSET_MASK,
@@ -38,14 +36,13 @@ import {
   PROTO_TCP,
   PROTO_UDP,
 } from '../wire/ip.js';
-import { GSO_ECN, GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4 } from '../wire/vnet.js';
+import { GSO_TCPV4, GSO_TCPV6 } from '../wire/vnet.js';
 import type { Context } from './context.js';
 import {
   count,
   DROP_ICMP_FRAGMENT,
   DROP_LOOP,
   DROP_PROTOCOL,
-  DROP_SELF,
   DROP_SUPER_FRAME,
   DROP_TOO_BIG,
   DROP_TRUNCATED,
@@ -55,11 +52,13 @@ import {
   UDP_ZERO_DROP,
   UDP_ZERO_FORWARD,
 } from './context.js';
-import { completeChecksum, copyBytes, emitOffloaded, emitPieces, emitPlain } from './emit.js';
-import { writeIpv4Header, writeIpv6Header } from './headers.js';
+import { completeChecksum, copyBytes, emitPieces, emitPlain } from './emit.js';
+import { writeIpv6Header } from './headers.js';
 import { sendIcmp4Error } from './icmp-error.js';
 import { admitEchoFragment, KEPT, REFUSED } from './icmp-fragments.js';
 import { clampMss } from './mss.js';
+import { checkOffload, emitTranslated, upperHeaderLength } from './offload.js';
+import { receiveOwn4 } from './own-address.js';
 import {
   checkRepresentable,
   DROP_NON_GLOBAL,
@@ -77,7 +76,6 @@ import { translateEcho4, translateIcmp4Error } from './translate-icmp-v4-to-v6.j
 
 const TRANSLATED = counter('translated-v4-to-v6');
 const FRAGMENTS_MADE = counter('fragments-made');
-const SELF_ANSWERED = counter('self-answered');
 const DROP_MALFORMED = counter('drop-v4-malformed');
 const DROP_CHECKSUM = counter('drop-v4-checksum');
 const DROP_FROM_POOL = counter('drop-v4-source-in-pool4');
@@ -87,7 +85,6 @@ const DROP_SOURCE_ROUTE = counter('drop-source-route');
 const DROP_FRAGMENT = counter('drop-fragment-malformed');
 const DROP_UDP_ZERO = counter('drop-udp-zero-checksum');
 
-const OWN_TTL = 64;
 const OPTION_END = 0;
 const OPTION_NOP = 1;
 const OPTION_LSRR = 131;
@@ -110,7 +107,7 @@ export function translateV4ToV6(ctx: Context, offset: number, length: number): n
   if (fold(sum) !== 0xffff) return DROP_CHECKSUM;
 
   // Destination.
-  if (d4 === ctx.own4) return receiveOwn(ctx, offset, total);
+  if (d4 === ctx.own4) return receiveOwn4(ctx, offset, total);
   if (!hostOf4(ctx, d4)) {
     if (isForbidden4(ctx, d4)) return DROP_V4_ADDRESS;
     sendIcmp4Error(ctx, offset, total, ICMP4_DEST_UNREACHABLE, ICMP4_HOST_UNREACHABLE, 0);
@@ -172,7 +169,7 @@ export function translateV4ToV6(ctx: Context, offset: number, length: number): n
     if (fragmentOffset * 8 + upperLength > 65535) return DROP_FRAGMENT;
   }
   if (ctx.needsChecksum || ctx.gsoType !== 0) {
-    const verdict = checkOffload(ctx, offset, upper, end, protocol, isFragment);
+    const verdict = checkOffload(ctx, offset, upper, end, protocol, !isFragment, GSO_TCPV4);
     if (verdict !== FORWARD) return verdict;
   }
 
@@ -180,7 +177,7 @@ export function translateV4ToV6(ctx: Context, offset: number, length: number): n
   const headers = isFragment ? IPV6_HEADER + FRAGMENT_HEADER : IPV6_HEADER;
   let segmentLength = headers + upperLength;
   if (ctx.gsoType !== 0) {
-    const upperHeader = protocol === PROTO_TCP ? ((u8[upper + 12] as number) >>> 4) * 4 : 8;
+    const upperHeader = upperHeaderLength(ctx, upper, protocol);
     segmentLength = Math.min(segmentLength, IPV6_HEADER + upperHeader + ctx.gsoSize);
   }
   const dontFragment = (second & IPV4_DF) !== 0;
@@ -307,14 +304,7 @@ export function translateV4ToV6(ctx: Context, offset: number, length: number): n
     d2,
     d3,
   );
-  if (ctx.needsChecksum) {
-    const gsoType =
-      ctx.gsoType === 0 ? 0 : protocol === PROTO_TCP ? GSO_TCPV6 | (ctx.gsoType & GSO_ECN) : GSO_UDP_L4;
-    const upperHeader = protocol === PROTO_TCP ? ((u8[upper + 12] as number) >>> 4) * 4 : 8;
-    emitOffloaded(ctx, header, outLength, gsoType, IPV6_HEADER + upperHeader, IPV6_HEADER);
-  } else {
-    emitPlain(ctx, header, outLength);
-  }
+  emitTranslated(ctx, header, outLength, IPV6_HEADER, protocol, GSO_TCPV6);
   return FORWARD;
 }
 
@@ -414,57 +404,4 @@ function hasSourceRoute(ctx: Context, offset: number, headerLength: number): boo
     at += length;
   }
   return false;
-}
-
-/** Checks that a virtio-net header says what this frame is; does in software what no offload could do on IPv6. */
-function checkOffload(
-  ctx: Context,
-  offset: number,
-  upper: number,
-  end: number,
-  protocol: number,
-  isFragment: boolean,
-): number {
-  const field = checksumOffset(protocol);
-  const matches =
-    !isFragment &&
-    ctx.needsChecksum &&
-    ctx.checksumStart === upper - offset &&
-    ctx.checksumFieldOffset === field;
-  if (ctx.gsoType !== 0) {
-    const kind = ctx.gsoType & ~GSO_ECN;
-    const known =
-      (kind === GSO_TCPV4 && protocol === PROTO_TCP && end - upper >= 20) ||
-      (kind === GSO_UDP_L4 && protocol === PROTO_UDP && end - upper >= 8);
-    return known && matches && ctx.gsoSize > 0 ? FORWARD : DROP_SUPER_FRAME;
-  }
-  if (!matches && !completeChecksum(ctx, offset, end)) return DROP_SUPER_FRAME;
-  return FORWARD;
-}
-
-/** A packet for the translator's own IPv4 address: ping is answered, anything else refused (ICMP 3/2). */
-function receiveOwn(ctx: Context, offset: number, length: number): number {
-  const { u8, dv } = ctx;
-  const headerLength = ((u8[offset] as number) & 15) * 4;
-  const upper = offset + headerLength;
-  const source = dv.getInt32(offset + IPV4_SOURCE);
-  if (isForbidden4(ctx, source)) return DROP_V4_ADDRESS;
-  if (u8[offset + IPV4_PROTOCOL] !== PROTO_ICMP) {
-    sendIcmp4Error(ctx, offset, length, ICMP4_DEST_UNREACHABLE, ICMP4_PROTOCOL_UNREACHABLE, 0);
-    return DROP_SELF;
-  }
-  const isFragment = (get16(u8, offset + IPV4_FRAGMENT) & (IPV4_MF | IPV4_OFFSET_MASK)) !== 0;
-  const upperLength = offset + length - upper;
-  if (isFragment || upperLength < 8 || u8[upper] !== ICMP4_ECHO_REQUEST) return DROP_SELF;
-  u8[upper] = ICMP4_ECHO_REPLY;
-  set16(u8, upper + 2, adjustChecksum(get16(u8, upper + 2), ICMP4_ECHO_REQUEST << 8, ICMP4_ECHO_REPLY << 8));
-  // Options are not sent back: the header is written anew in front of the message.
-  const header = upper - IPV4_HEADER;
-  const tos = u8[offset + 1] as number;
-  const fragment = ctx.takeIdentifications(1) << 16;
-  const total = IPV4_HEADER + upperLength;
-  writeIpv4Header(ctx, header, tos, total, fragment, OWN_TTL, PROTO_ICMP, ctx.own4, source);
-  emitPlain(ctx, header, total);
-  count(ctx, SELF_ANSWERED, 1);
-  return FORWARD;
 }

@@ -13,7 +13,6 @@ import {
   ICMP6_PARAMETER_PROBLEM,
   ICMP6_SOURCE_POLICY_FAILED,
   ICMP6_TIME_EXCEEDED,
-  ICMP6_UNRECOGNIZED_NEXT_HEADER,
 } from '../wire/icmp.js';
 import {
   checksumOffset,
@@ -40,7 +39,6 @@ import {
   DROP_ICMP_FRAGMENT,
   DROP_LOOP,
   DROP_PROTOCOL,
-  DROP_SELF,
   DROP_SUPER_FRAME,
   DROP_TOO_BIG,
   DROP_TRUNCATED,
@@ -48,12 +46,13 @@ import {
   FORWARD,
   HOLD,
 } from './context.js';
-import { completeChecksum, emitOffloaded, emitPlain } from './emit.js';
 import { DROP_ROUTING, walkExtensionHeaders } from './extension-headers.js';
 import { writeIpv4Header } from './headers.js';
 import { sendIcmp6Error } from './icmp-error.js';
 import { admitEchoFragment, KEPT, REFUSED } from './icmp-fragments.js';
 import { clampMss } from './mss.js';
+import { checkOffload, emitTranslated, upperHeaderLength } from './offload.js';
+import { receiveOwn6 } from './own-address.js';
 import {
   checkRepresentable,
   DROP_V6_ADDRESS,
@@ -74,7 +73,6 @@ import { translateV4ToV6 } from './translate-v4-to-v6.js';
 
 const TRANSLATED = counter('translated-v6-to-v4');
 const HAIRPINNED = counter('hairpinned');
-const SELF_ANSWERED = counter('self-answered');
 const DROP_MALFORMED = counter('drop-v6-malformed');
 const DROP_IN_PREF64 = counter('drop-v6-source-in-pref64');
 const DROP_NO_DESTINATION = counter('drop-v6-no-map-destination');
@@ -101,7 +99,7 @@ export function translateV6ToV4(ctx: Context, offset: number, length: number): n
   let hairpin = false;
   if (isInPref64(ctx, d0, d1, d2)) {
     d4 = extract(ctx, d1, d2, d3);
-    if (d4 === ctx.own4) return receiveOwn(ctx, offset, total);
+    if (d4 === ctx.own4) return receiveOwn6(ctx, offset, total);
     hairpin = poolIndex(ctx, d4) >= 0 || mapTo6(ctx, d4);
     if (hairpin && !hostOf4(ctx, d4)) return refuseDestination(ctx, offset, total);
     if (!hairpin) {
@@ -109,7 +107,7 @@ export function translateV6ToV4(ctx: Context, offset: number, length: number): n
       if (refusal !== FORWARD) return refusal;
     }
   } else {
-    if (isOwn6(ctx, d0, d1, d2, d3)) return receiveOwn(ctx, offset, total);
+    if (isOwn6(ctx, d0, d1, d2, d3)) return receiveOwn6(ctx, offset, total);
     if (isForbidden6(d0, d1, d2, d3)) return DROP_V6_ADDRESS;
     // An IPv4 host that an explicit map represents. Not a hairpin: an IPv6 host would be reached without us.
     if (!mapTo4(ctx, d0, d1, d2, d3)) return refuseDestination(ctx, offset, total);
@@ -161,7 +159,8 @@ export function translateV6ToV4(ctx: Context, offset: number, length: number): n
   const isWhole = ctx.fragmentOffset === 0 && ctx.moreFragments === 0;
   const upperLength = end - upper;
   if (ctx.needsChecksum || ctx.gsoType !== 0) {
-    const verdict = checkOffload(ctx, offset, upper, end, protocol, isWhole);
+    if (ctx.gsoType !== 0 && ctx.hasFragment) return DROP_SUPER_FRAME;
+    const verdict = checkOffload(ctx, offset, upper, end, protocol, isWhole, GSO_TCPV6);
     if (verdict !== FORWARD) return verdict;
   }
 
@@ -170,7 +169,7 @@ export function translateV6ToV4(ctx: Context, offset: number, length: number): n
   let segmentLength = outLength;
   let segments = 1;
   if (ctx.gsoType !== 0) {
-    const upperHeader = protocol === PROTO_TCP ? ((u8[upper + 12] as number) >>> 4) * 4 : 8;
+    const upperHeader = upperHeaderLength(ctx, upper, protocol);
     segmentLength = Math.min(outLength, IPV4_HEADER + upperHeader + ctx.gsoSize);
     segments = Math.ceil((upperLength - upperHeader) / ctx.gsoSize);
   }
@@ -268,14 +267,7 @@ export function translateV6ToV4(ctx: Context, offset: number, length: number): n
     return secondLeg(ctx, header, headerAndUpper);
   }
   count(ctx, TRANSLATED, 1);
-  if (ctx.needsChecksum) {
-    const gsoType =
-      ctx.gsoType === 0 ? 0 : protocol === PROTO_TCP ? GSO_TCPV4 | (ctx.gsoType & GSO_ECN) : GSO_UDP_L4;
-    const headers = protocol === PROTO_TCP ? ((u8[upper + 12] as number) >>> 4) * 4 : 8;
-    emitOffloaded(ctx, header, headerAndUpper, gsoType, IPV4_HEADER + headers, IPV4_HEADER);
-  } else {
-    emitPlain(ctx, header, headerAndUpper);
-  }
+  emitTranslated(ctx, header, headerAndUpper, IPV4_HEADER, protocol, GSO_TCPV4);
   return FORWARD;
 }
 
@@ -338,66 +330,4 @@ function resolveUnmappedSource(
 export function refuseSource(ctx: Context, offset: number, length: number): number {
   sendIcmp6Error(ctx, offset, length, ICMP6_DEST_UNREACHABLE, ICMP6_SOURCE_POLICY_FAILED, 0);
   return DROP_NO_SOURCE;
-}
-
-/** Checks that a virtio-net header says what this frame is; does in software what no offload could do on IPv4. */
-function checkOffload(
-  ctx: Context,
-  offset: number,
-  upper: number,
-  end: number,
-  protocol: number,
-  isWhole: boolean,
-): number {
-  const field = checksumOffset(protocol);
-  const matches =
-    isWhole && ctx.needsChecksum && ctx.checksumStart === upper - offset && ctx.checksumFieldOffset === field;
-  if (ctx.gsoType !== 0) {
-    const kind = ctx.gsoType & ~GSO_ECN;
-    const known =
-      (kind === GSO_TCPV6 && protocol === PROTO_TCP && end - upper >= 20) ||
-      (kind === GSO_UDP_L4 && protocol === PROTO_UDP && end - upper >= 8);
-    return known && matches && ctx.gsoSize > 0 && !ctx.hasFragment ? FORWARD : DROP_SUPER_FRAME;
-  }
-  if (!matches && !completeChecksum(ctx, offset, end)) return DROP_SUPER_FRAME;
-  return FORWARD;
-}
-
-/** A packet for the translator's own IPv6 address: ping is answered, anything else refused (ICMPv6 4/1). */
-function receiveOwn(ctx: Context, offset: number, length: number): number {
-  const { u8, dv } = ctx;
-  const end = offset + length;
-  const walk = walkExtensionHeaders(ctx, offset, end);
-  if (walk !== FORWARD) return walk;
-  const upper = ctx.upperOffset;
-  const s0 = dv.getInt32(offset + IPV6_SOURCE);
-  const s1 = dv.getInt32(offset + IPV6_SOURCE + 4);
-  const s2 = dv.getInt32(offset + IPV6_SOURCE + 8);
-  const s3 = dv.getInt32(offset + IPV6_SOURCE + 12);
-  if (isForbidden6(s0, s1, s2, s3)) return DROP_V6_ADDRESS;
-  if (ctx.upperProtocol !== PROTO_ICMPV6) {
-    sendIcmp6Error(
-      ctx,
-      offset,
-      length,
-      ICMP6_PARAMETER_PROBLEM,
-      ICMP6_UNRECOGNIZED_NEXT_HEADER,
-      IPV6_NEXT_HEADER,
-    );
-    return DROP_SELF;
-  }
-  if (ctx.hasFragment || end - upper < 8 || u8[upper] !== ICMP6_ECHO_REQUEST) return DROP_SELF;
-  u8[upper] = ICMP6_ECHO_REPLY;
-  // Swapping the addresses does not change the sum; a checksum that was wrong stays wrong, and the sender drops it.
-  const checksum = get16(u8, upper + 2);
-  set16(u8, upper + 2, adjustChecksum(checksum, ICMP6_ECHO_REQUEST << 8, ICMP6_ECHO_REPLY << 8));
-  for (let i = 0; i < 16; i += 4) {
-    const word = dv.getInt32(offset + IPV6_DESTINATION + i);
-    dv.setInt32(offset + IPV6_DESTINATION + i, dv.getInt32(offset + IPV6_SOURCE + i));
-    dv.setInt32(offset + IPV6_SOURCE + i, word);
-  }
-  u8[offset + IPV6_HOP_LIMIT] = 64;
-  emitPlain(ctx, offset, length);
-  count(ctx, SELF_ANSWERED, 1);
-  return FORWARD;
 }
