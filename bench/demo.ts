@@ -57,10 +57,6 @@ async function demo(lab: Lab): Promise<boolean> {
 }
 
 const lab = new Lab();
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  // Leaving by exit runs the lab's clean-up.
-  process.on(signal, () => process.exit(130));
-}
 try {
   process.exitCode = (await demo(lab)) ? 0 : 1;
 } finally {

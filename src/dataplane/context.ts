@@ -70,8 +70,9 @@ export class Context {
   readonly lowestIpv6Mtu: number;
   readonly udpZero: number;
   readonly trafficClassMask: number;
-  /** MSS that fits both sides; 0: no clamp. */
+  /** MSS that fits both sides, and that fits the IPv6 side, which is all that a hairpin sees; 0: no clamp. */
   readonly mssLimit: number;
+  readonly hairpinMssLimit: number;
   /** First address, and number, of the sources for ICMP errors of unmapped routers. */
   readonly icmpSource4: number;
   readonly icmpSourceCount: number;
@@ -129,6 +130,8 @@ export class Context {
   moreFragments = 0;
   fragmentId = 0;
   pointer = 0;
+  /** Where, from the start of the packet, the byte stands that names the upper layer. */
+  nextHeaderField = 0;
   /** Length of an ICMP message after its translation. */
   upperLength = 0;
 
@@ -166,6 +169,7 @@ export class Context {
     this.lowestIpv6Mtu = Math.min(s.lowestIpv6Mtu, s.ipv6Mtu);
     this.udpZero = UDP_ZERO[s.udpZeroChecksum];
     this.trafficClassMask = s.copyTrafficClass ? 0xff : 0;
+    this.hairpinMssLimit = s.mssClamp === 'auto' ? s.ipv6Mtu - 60 : 0;
     this.mssLimit = s.mssClamp === 'auto' ? Math.min(s.ipv6Mtu - 60, s.ipv4Mtu - 40) : 0;
     this.icmpSource4 = (s.icmpSourcePool4?.address ?? s.ipv4Address) | 0;
     this.icmpSourceCount = s.icmpSourcePool4 === null ? 1 : 2 ** (32 - s.icmpSourcePool4.length);

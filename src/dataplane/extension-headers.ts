@@ -11,8 +11,11 @@ import {
   PROTO_AH,
   PROTO_DSTOPTS,
   PROTO_FRAGMENT,
+  PROTO_HIP,
   PROTO_HOPOPT,
+  PROTO_MOBILITY,
   PROTO_ROUTING,
+  PROTO_SHIM6,
 } from '../wire/ip.js';
 import type { Context } from './context.js';
 import { FORWARD } from './context.js';
@@ -31,9 +34,16 @@ function isExtension(protocol: number): boolean {
   );
 }
 
+/** Whether a header behind the Fragment header is one that RFC 7915 section 5.1.1 cannot translate: any but the upper layer's. */
+function isExtensionBehindFragment(protocol: number): boolean {
+  return (
+    isExtension(protocol) || protocol === PROTO_MOBILITY || protocol === PROTO_HIP || protocol === PROTO_SHIM6
+  );
+}
+
 /**
  * Walks the chain of the packet at `offset` up to `end`, and sets upperProtocol, upperOffset, hasFragment,
- * fragmentOffset, moreFragments and fragmentId of the context.
+ * fragmentOffset, moreFragments, fragmentId and nextHeaderField of the context.
  *
  * @returns FORWARD, or a drop verdict. With DROP_ROUTING the context's `pointer` is the offset of the segments-left byte
  * from the start of the packet (ICMPv6 4/0, RFC 7915 section 5.1).
@@ -42,37 +52,39 @@ export function walkExtensionHeaders(ctx: Context, offset: number, end: number):
   const { u8, dv } = ctx;
   let protocol = u8[offset + IPV6_NEXT_HEADER] as number;
   let at = offset + IPV6_HEADER;
+  ctx.nextHeaderField = IPV6_NEXT_HEADER;
   ctx.hasFragment = false;
   ctx.fragmentOffset = 0;
   ctx.moreFragments = 0;
-  while (isExtension(protocol)) {
-    // RFC 7915 section 5.1.1: behind the Fragment header only the upper layer can be translated.
-    if (ctx.hasFragment || protocol === PROTO_AH) {
-      // AH in front of an unfragmented upper layer is an upper layer to IPv4 as well: it passes, and fails its own check.
-      if (ctx.hasFragment) return DROP_EXTENSION;
-      break;
-    }
+  let verdict = FORWARD;
+  for (;;) {
+    if (ctx.hasFragment && isExtensionBehindFragment(protocol)) return DROP_EXTENSION;
+    // AH in front of an unfragmented upper layer is an upper layer to IPv4 as well: it passes, and fails its own check.
+    if (!isExtension(protocol) || protocol === PROTO_AH) break;
     // Each of these headers has at least 8 bytes.
     if (at + 8 > end) return DROP_MALFORMED;
     const next = u8[at] as number;
+    const field = at - offset;
     if (protocol === PROTO_FRAGMENT) {
-      const field = get16(u8, at + 2);
+      const offsetField = get16(u8, at + 2);
       ctx.hasFragment = true;
-      ctx.fragmentOffset = field >>> 3;
-      ctx.moreFragments = field & 1;
+      ctx.fragmentOffset = offsetField >>> 3;
+      ctx.moreFragments = offsetField & 1;
       ctx.fragmentId = dv.getInt32(at + 4);
       at += FRAGMENT_HEADER;
     } else {
-      if (protocol === PROTO_ROUTING && u8[at + 3] !== 0) {
+      // The rest of the chain still says whether an error may be sent about this packet.
+      if (protocol === PROTO_ROUTING && u8[at + 3] !== 0 && verdict === FORWARD) {
         ctx.pointer = at + 3 - offset;
-        return DROP_ROUTING;
+        verdict = DROP_ROUTING;
       }
       at += 8 + 8 * (u8[at + 1] as number);
       if (at > end) return DROP_MALFORMED;
     }
+    ctx.nextHeaderField = field;
     protocol = next;
   }
   ctx.upperProtocol = protocol;
   ctx.upperOffset = at;
-  return FORWARD;
+  return verdict;
 }

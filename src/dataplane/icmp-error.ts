@@ -23,7 +23,7 @@ import {
   PROTO_ICMPV6,
 } from '../wire/ip.js';
 import type { Context } from './context.js';
-import { count } from './context.js';
+import { count, FORWARD } from './context.js';
 import { emitPlain } from './emit.js';
 import { DROP_ROUTING, walkExtensionHeaders } from './extension-headers.js';
 import { writeIpv4Header, writeIpv6Header } from './headers.js';
@@ -113,12 +113,11 @@ export function sendIcmp6Error(
   const isUnspecifiedOrLoopback = s0 === 0 && s1 === 0 && s2 === 0 && s3 >>> 1 === 0;
   if (isMulticast || isUnspecifiedOrLoopback) return;
   const walk = walkExtensionHeaders(ctx, offset, offset + length);
-  if (walk !== DROP_ROUTING) {
-    if (walk !== 0 || ctx.fragmentOffset !== 0) return;
-    if (ctx.upperProtocol === PROTO_ICMPV6) {
-      if (ctx.upperOffset >= offset + length) return;
-      if ((u8[ctx.upperOffset] as number) < ICMP6_FIRST_INFORMATIONAL) return;
-    }
+  // What cannot be shown to be no error is left unanswered.
+  if ((walk !== FORWARD && walk !== DROP_ROUTING) || ctx.fragmentOffset !== 0) return;
+  if (ctx.upperProtocol === PROTO_ICMPV6) {
+    if (ctx.upperOffset >= offset + length) return;
+    if ((u8[ctx.upperOffset] as number) < ICMP6_FIRST_INFORMATIONAL) return;
   }
   if (!takeToken(ctx)) return;
 

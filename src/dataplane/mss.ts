@@ -10,8 +10,8 @@ const OPTION_END = 0;
 const OPTION_NOP = 1;
 const OPTION_MSS = 2;
 
-/** Lowers the MSS option of the TCP header at `upper` to `ctx.mssLimit` where it is larger; a checksum in full is adjusted. */
-export function clampMss(ctx: Context, upper: number, upperLength: number): void {
+/** Lowers the MSS option of the TCP header at `upper` to `limit` where it is larger; a checksum in full is adjusted. */
+export function clampMss(ctx: Context, upper: number, upperLength: number, limit: number): void {
   const { u8 } = ctx;
   if (((u8[upper + TCP_FLAGS] as number) & TCP_SYN) === 0) return;
   const end = upper + Math.min(((u8[upper + 12] as number) >>> 4) * 4, upperLength);
@@ -27,14 +27,14 @@ export function clampMss(ctx: Context, upper: number, upperLength: number): void
     if (length < 2 || at + length > end) return;
     if (kind === OPTION_MSS && length === 4) {
       const mss = get16(u8, at + 2);
-      if (mss > ctx.mssLimit) {
-        set16(u8, at + 2, ctx.mssLimit);
+      if (mss > limit) {
+        set16(u8, at + 2, limit);
         if (!ctx.needsChecksum) {
           // An option may stand at an odd offset: its bytes then lie in the other halves of the sum's words.
           const odd = ((at - upper) & 1) !== 0;
           const swap = (value: number) => (odd ? ((value & 0xff) << 8) | (value >>> 8) : value);
           const old = get16(u8, upper + TCP_CHECKSUM);
-          set16(u8, upper + TCP_CHECKSUM, adjustChecksum(old, swap(mss), swap(ctx.mssLimit)));
+          set16(u8, upper + TCP_CHECKSUM, adjustChecksum(old, swap(mss), swap(limit)));
         }
       }
       return;

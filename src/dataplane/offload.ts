@@ -36,7 +36,9 @@ export function checkOffload(
       (kind === GSO_UDP_L4 && protocol === PROTO_UDP && end - upper >= 8);
     return isKnown && fits && ctx.gsoSize > 0 ? FORWARD : DROP_SUPER_FRAME;
   }
-  if (!fits && !completeChecksum(ctx, offset, end)) return DROP_SUPER_FRAME;
+  // A sum that begins in the IP header is no checksum of what follows it.
+  const isBehindHeader = ctx.checksumStart >= upper - offset;
+  if (!fits && !(isBehindHeader && completeChecksum(ctx, offset, end))) return DROP_SUPER_FRAME;
   return FORWARD;
 }
 

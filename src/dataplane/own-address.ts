@@ -9,6 +9,7 @@ import {
   ICMP4_PROTOCOL_UNREACHABLE,
   ICMP6_ECHO_REPLY,
   ICMP6_ECHO_REQUEST,
+  ICMP6_ERRONEOUS_HEADER,
   ICMP6_PARAMETER_PROBLEM,
   ICMP6_UNRECOGNIZED_NEXT_HEADER,
 } from '../wire/icmp.js';
@@ -21,7 +22,6 @@ import {
   IPV4_SOURCE,
   IPV6_DESTINATION,
   IPV6_HOP_LIMIT,
-  IPV6_NEXT_HEADER,
   IPV6_SOURCE,
   PROTO_ICMP,
   PROTO_ICMPV6,
@@ -29,7 +29,7 @@ import {
 import type { Context } from './context.js';
 import { count, DROP_SELF, FORWARD } from './context.js';
 import { emitPlain } from './emit.js';
-import { walkExtensionHeaders } from './extension-headers.js';
+import { DROP_ROUTING, walkExtensionHeaders } from './extension-headers.js';
 import { writeIpv4Header } from './headers.js';
 import { sendIcmp4Error, sendIcmp6Error } from './icmp-error.js';
 import { DROP_V4_ADDRESS, DROP_V6_ADDRESS, isForbidden4, isForbidden6 } from './resolve.js';
@@ -69,22 +69,19 @@ export function receiveOwn6(ctx: Context, offset: number, length: number): numbe
   const { u8, dv } = ctx;
   const end = offset + length;
   const walk = walkExtensionHeaders(ctx, offset, end);
-  if (walk !== FORWARD) return walk;
   const upper = ctx.upperOffset;
   const s0 = dv.getInt32(offset + IPV6_SOURCE);
   const s1 = dv.getInt32(offset + IPV6_SOURCE + 4);
   const s2 = dv.getInt32(offset + IPV6_SOURCE + 8);
   const s3 = dv.getInt32(offset + IPV6_SOURCE + 12);
   if (isForbidden6(s0, s1, s2, s3)) return DROP_V6_ADDRESS;
+  if (walk === DROP_ROUTING) {
+    sendIcmp6Error(ctx, offset, length, ICMP6_PARAMETER_PROBLEM, ICMP6_ERRONEOUS_HEADER, ctx.pointer);
+  }
+  if (walk !== FORWARD) return walk;
   if (ctx.upperProtocol !== PROTO_ICMPV6) {
-    sendIcmp6Error(
-      ctx,
-      offset,
-      length,
-      ICMP6_PARAMETER_PROBLEM,
-      ICMP6_UNRECOGNIZED_NEXT_HEADER,
-      IPV6_NEXT_HEADER,
-    );
+    const field = ctx.nextHeaderField;
+    sendIcmp6Error(ctx, offset, length, ICMP6_PARAMETER_PROBLEM, ICMP6_UNRECOGNIZED_NEXT_HEADER, field);
     return DROP_SELF;
   }
   if (ctx.hasFragment || end - upper < 8 || u8[upper] !== ICMP6_ECHO_REQUEST) return DROP_SELF;

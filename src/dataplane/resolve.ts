@@ -7,11 +7,13 @@ import { VALUE_IPV4, VALUE_IPV4_LENGTH, VALUE_IPV6, VALUE_IPV6_LENGTH } from '..
 import { mask4 } from '../wire/address.js';
 import { embeddedWord, extractEmbedded, isNonGlobal4 } from '../wire/rfc6052.js';
 import type { Context } from './context.js';
-import { FORWARD } from './context.js';
+import { DROP_LOOP, FORWARD } from './context.js';
 
 export const DROP_V4_ADDRESS = counter('drop-v4-address');
 export const DROP_V6_ADDRESS = counter('drop-v6-address');
 export const DROP_NON_GLOBAL = counter('drop-non-global');
+export const DROP_NO_SOURCE = counter('drop-v4-no-map-source');
+const DROP_FROM_POOL = counter('drop-v4-source-in-pool4');
 
 /** Whether an IPv4 address is never forwarded unless an explicit map names it: no host of any network we reach. */
 export function isForbidden4(ctx: Context, address: number): boolean {
@@ -163,4 +165,13 @@ export function checkRepresentable(ctx: Context, address: number): number {
   // RFC 6052 section 3.1: the Well-Known Prefix must not represent non-global IPv4 addresses.
   if (ctx.globalOnly && isNonGlobal4(address)) return DROP_NON_GLOBAL;
   return FORWARD;
+}
+
+/** FORWARD, or why a source without an explicit map may not be represented under pref64. */
+export function checkSource(ctx: Context, source: number): number {
+  if (source === ctx.own4) return DROP_LOOP;
+  // The pool's hosts are behind us: nobody in front may speak for them. The kernel's own addresses may lie in it.
+  if (poolIndex(ctx, source) >= 0 && !ctx.device4.includes(source)) return DROP_FROM_POOL;
+  const refusal = checkRepresentable(ctx, source);
+  return refusal === DROP_NON_GLOBAL ? DROP_NO_SOURCE : refusal;
 }

@@ -25,6 +25,7 @@ import {
   pointer4to6,
 } from '../wire/icmp.js';
 import {
+  cannotPass4,
   checksumOffset,
   FRAGMENT_HEADER,
   IPV4_DESTINATION,
@@ -45,7 +46,7 @@ import type { Context } from './context.js';
 import { FORWARD } from './context.js';
 import { writeIpv6Header } from './headers.js';
 import { layOutError } from './icmp-extensions.js';
-import { embed, hostOf4, mapTo6 } from './resolve.js';
+import { checkSource, embed, hostOf4, mapTo6 } from './resolve.js';
 
 const DROP_CHECKSUM = counter('drop-icmp-checksum');
 const DROP_TYPE = counter('drop-icmp-type');
@@ -119,12 +120,16 @@ export function translateIcmp4Error(
   const s2 = ctx.found2;
   const s3 = ctx.found3;
   // On the second leg of a hairpin the host addressed its peer under pref64, as the packet's own destination shows.
-  if (ctx.hairpin || !mapTo6(ctx, d4)) embed(ctx, d4);
+  if (ctx.hairpin || !mapTo6(ctx, d4)) {
+    if (!ctx.hairpin && checkSource(ctx, d4) !== FORWARD) return DROP_MISMATCH;
+    embed(ctx, d4);
+  }
   const d0 = ctx.found0;
   const d1 = ctx.found1;
   const d2 = ctx.found2;
   const d3 = ctx.found3;
 
+  if (cannotPass4(protocol)) return DROP_QUOTE;
   const saysUpperLength = quotedTotal - headerLength;
   const quotedLength = quoteEnd - payload;
   const quotedSum = sumAddress6(s0, s1, s2, s3) + sumAddress6(d0, d1, d2, d3);
@@ -271,5 +276,6 @@ function translateMtu(ctx: Context, upper: number, quote: number): number {
   // A quoted fragment is 28 bytes longer as an IPv6 packet, not 20.
   const isFragment = (get16(ctx.u8, quote + 6) & (IPV4_MF | IPV4_OFFSET_MASK)) !== 0;
   const growth = IPV6_HEADER - IPV4_HEADER + (isFragment ? FRAGMENT_HEADER : 0);
-  return Math.max(Math.min(mtu + growth, ctx.ipv6Mtu, ctx.ipv4Mtu + growth), IPV6_MINIMUM_MTU);
+  const limit = ctx.hairpin ? ctx.ipv6Mtu : Math.min(ctx.ipv6Mtu, ctx.ipv4Mtu + growth);
+  return Math.max(Math.min(mtu + growth, limit), IPV6_MINIMUM_MTU);
 }

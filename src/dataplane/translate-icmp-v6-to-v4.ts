@@ -72,6 +72,7 @@ export function translateEcho6(ctx: Context, upper: number, upperLength: number,
  * Translates the ICMPv6 error at `upper` and the packet it quotes. Sets `upperOffset` and `upperLength` to the ICMPv4
  * message; the caller writes the IPv4 header before it.
  * @param destination4 the IPv4 address that the error goes to: the quoted packet must have come from it
+ * @param isHairpin it goes straight back to IPv6, so that no IPv4 MTU matters
  */
 export function translateIcmp6Error(
   ctx: Context,
@@ -79,13 +80,14 @@ export function translateIcmp6Error(
   upper: number,
   end: number,
   destination4: number,
+  isHairpin: boolean,
 ): number {
   const { u8, dv } = ctx;
   const length = end - upper;
   const pseudo = sumBytes(dv, offset + IPV6_SOURCE, 32) + length + PROTO_ICMPV6;
   if (fold(pseudo + sumBytes(dv, upper, length)) !== 0xffff) return DROP_CHECKSUM;
   const quote = upper + ICMP_HEADER;
-  if (end - quote < IPV6_HEADER) return mapType(ctx, upper, false) ? DROP_QUOTE : DROP_TYPE;
+  if (end - quote < IPV6_HEADER) return mapType(ctx, upper, false, isHairpin) ? DROP_QUOTE : DROP_TYPE;
 
   // RFC 4884 section 4.2: a length in 64-bit words says where the quoted packet ends and extensions begin.
   let quoteEnd = end;
@@ -112,7 +114,7 @@ export function translateIcmp6Error(
     upperProtocol: protocol,
     upperOffset: payload,
   } = ctx;
-  if (!mapType(ctx, upper, hasFragment)) return DROP_TYPE;
+  if (!mapType(ctx, upper, hasFragment, isHairpin)) return DROP_TYPE;
 
   // The quoted packet went the other way: its source is an IPv4 host's, its destination one of our hosts.
   const s0 = dv.getInt32(quote + IPV6_SOURCE);
@@ -130,6 +132,12 @@ export function translateIcmp6Error(
   if (s4 !== destination4 || !hostOf6(ctx, d0, d1, d2, d3)) return DROP_MISMATCH;
   const d4 = ctx.found4;
 
+  // No packet that came through here has ICMPv4's number, or is an ICMP message other than an echo.
+  if (protocol === PROTO_ICMP) return DROP_QUOTE;
+  if (protocol === PROTO_ICMPV6 && fragmentOffset === 0 && payload < quoteEnd) {
+    const quotedType = u8[payload] as number;
+    if (quotedType !== ICMP6_ECHO_REQUEST && quotedType !== ICMP6_ECHO_REPLY) return DROP_QUOTE;
+  }
   const saysUpperLength = quotedTotal - (payload - quote);
   const quotedLength = quoteEnd - payload;
   let newProtocol = protocol;
@@ -137,7 +145,6 @@ export function translateIcmp6Error(
     newProtocol = PROTO_ICMP;
     if (fragmentOffset === 0 && quotedLength > 0) {
       const innerType = u8[payload] as number;
-      if (innerType !== ICMP6_ECHO_REQUEST && innerType !== ICMP6_ECHO_REPLY) return DROP_QUOTE;
       const addressSum = sumAddress6(s0, s1, s2, s3) + sumAddress6(d0, d1, d2, d3);
       if (quotedLength >= 4) translateEcho6(ctx, payload, saysUpperLength, addressSum);
       else u8[payload] = innerType === ICMP6_ECHO_REQUEST ? ICMP4_ECHO_REQUEST : ICMP4_ECHO_REPLY;
@@ -186,7 +193,7 @@ export function translateIcmp6Error(
  * The table of RFC 7915 section 5.2: sets icmpType, icmpCode, icmpRest (the second word) and icmpExtensible of the context.
  * False where the message has no counterpart.
  */
-function mapType(ctx: Context, upper: number, quotesFragment: boolean): boolean {
+function mapType(ctx: Context, upper: number, quotesFragment: boolean, isHairpin: boolean): boolean {
   const { u8, dv } = ctx;
   const code = u8[upper + 1] as number;
   ctx.icmpType = ICMP4_DEST_UNREACHABLE;
@@ -205,7 +212,7 @@ function mapType(ctx: Context, upper: number, quotesFragment: boolean): boolean 
       // A quoted packet with a Fragment header was 28 bytes longer than its IPv4 original, not 20.
       const growth = IPV6_HEADER - IPV4_HEADER + (quotesFragment ? 8 : 0);
       const reported = dv.getUint32(upper + 4) - growth;
-      const mtu = Math.min(reported, ctx.ipv4Mtu, ctx.ipv6Mtu - growth);
+      const mtu = Math.min(reported, isHairpin ? reported : ctx.ipv4Mtu, ctx.ipv6Mtu - growth);
       // RFC 791: every IPv4 link carries 68 bytes; a smaller value is no router's.
       ctx.icmpRest = Math.max(mtu, 68);
       return true;

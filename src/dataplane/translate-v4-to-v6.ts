@@ -15,10 +15,12 @@ import {
   isIcmp4Error,
 } from '../wire/icmp.js';
 import {
+  cannotPass4,
   checksumOffset,
   FRAGMENT_HEADER,
   IPV4_DESTINATION,
   IPV4_DF,
+  IPV4_FRAGMENT,
   IPV4_HEADER,
   IPV4_MF,
   IPV4_OFFSET_MASK,
@@ -27,12 +29,9 @@ import {
   IPV6_HEADER,
   IPV6_PAYLOAD_LENGTH,
   meansNone,
-  PROTO_DSTOPTS,
   PROTO_FRAGMENT,
-  PROTO_HOPOPT,
   PROTO_ICMP,
   PROTO_ICMPV6,
-  PROTO_ROUTING,
   PROTO_TCP,
   PROTO_UDP,
 } from '../wire/ip.js';
@@ -60,8 +59,8 @@ import { clampMss } from './mss.js';
 import { checkOffload, emitTranslated, upperHeaderLength } from './offload.js';
 import { receiveOwn4 } from './own-address.js';
 import {
-  checkRepresentable,
-  DROP_NON_GLOBAL,
+  checkSource,
+  DROP_NO_SOURCE,
   DROP_V4_ADDRESS,
   embed,
   hostOf4,
@@ -69,7 +68,6 @@ import {
   isForbidden4,
   isInPref64,
   mapTo6,
-  poolIndex,
 } from './resolve.js';
 import { segmentSuperFrame } from './segment.js';
 import { translateEcho4, translateIcmp4Error } from './translate-icmp-v4-to-v6.js';
@@ -78,9 +76,7 @@ const TRANSLATED = counter('translated-v4-to-v6');
 const FRAGMENTS_MADE = counter('fragments-made');
 const DROP_MALFORMED = counter('drop-v4-malformed');
 const DROP_CHECKSUM = counter('drop-v4-checksum');
-const DROP_FROM_POOL = counter('drop-v4-source-in-pool4');
 const DROP_NO_DESTINATION = counter('drop-v4-no-map-destination');
-const DROP_NO_SOURCE = counter('drop-v4-no-map-source');
 const DROP_SOURCE_ROUTE = counter('drop-source-route');
 const DROP_FRAGMENT = counter('drop-fragment-malformed');
 const DROP_UDP_ZERO = counter('drop-udp-zero-checksum');
@@ -150,15 +146,7 @@ export function translateV4ToV6(ctx: Context, offset: number, length: number): n
   }
 
   const protocol = (third >>> 16) & 0xff;
-  if (
-    protocol === PROTO_HOPOPT ||
-    protocol === PROTO_ROUTING ||
-    protocol === PROTO_FRAGMENT ||
-    protocol === PROTO_ICMPV6 ||
-    protocol === PROTO_DSTOPTS
-  ) {
-    return DROP_PROTOCOL;
-  }
+  if (cannotPass4(protocol)) return DROP_PROTOCOL;
   const end = offset + total;
   const upper = offset + headerLength;
   let upperLength = total - headerLength;
@@ -181,7 +169,10 @@ export function translateV4ToV6(ctx: Context, offset: number, length: number): n
     segmentLength = Math.min(segmentLength, IPV6_HEADER + upperHeader + ctx.gsoSize);
   }
   const dontFragment = (second & IPV4_DF) !== 0;
-  if (dontFragment && segmentLength > ctx.ipv6Mtu) {
+  // An ICMP error will be cut to fit.
+  const isIcmpError =
+    protocol === PROTO_ICMP && !isFragment && upperLength > 0 && isIcmp4Error(u8[upper] as number);
+  if (dontFragment && segmentLength > ctx.ipv6Mtu && !isIcmpError) {
     sendIcmp4Error(
       ctx,
       offset,
@@ -250,7 +241,9 @@ export function translateV4ToV6(ctx: Context, offset: number, length: number): n
         const adjusted = adjustChecksum(old, removed, added);
         set16(u8, upper + at, adjusted === 0 && meansNone(protocol) ? 0xffff : adjusted);
       }
-      if (protocol === PROTO_TCP && ctx.mssLimit !== 0) clampMss(ctx, upper, upperLength);
+      if (protocol === PROTO_TCP && ctx.mssLimit !== 0) {
+        clampMss(ctx, upper, upperLength, ctx.hairpin ? ctx.hairpinMssLimit : ctx.mssLimit);
+      }
     }
   }
 
@@ -359,20 +352,12 @@ function supplyUdpChecksum(
   return FORWARD;
 }
 
-/** FORWARD, or why a source without an explicit map may not be represented under pref64. */
-function checkSource(ctx: Context, source: number): number {
-  if (source === ctx.own4) return DROP_LOOP;
-  // The pool's hosts are behind us: nobody in front may speak for them. The kernel's own addresses may lie in it.
-  if (poolIndex(ctx, source) >= 0 && !ctx.device4.includes(source)) return DROP_FROM_POOL;
-  const refusal = checkRepresentable(ctx, source);
-  return refusal === DROP_NON_GLOBAL ? DROP_NO_SOURCE : refusal;
-}
-
 /** Whether the IPv4 packet is an ICMP error. */
 function isErrorMessage(ctx: Context, offset: number, length: number): boolean {
   const upper = offset + ((ctx.u8[offset] as number) & 15) * 4;
   const isIcmp = ctx.u8[offset + IPV4_PROTOCOL] === PROTO_ICMP;
-  return isIcmp && upper < offset + length && isIcmp4Error(ctx.u8[upper] as number);
+  const isFirst = (get16(ctx.u8, offset + IPV4_FRAGMENT) & IPV4_OFFSET_MASK) === 0;
+  return isIcmp && isFirst && upper < offset + length && isIcmp4Error(ctx.u8[upper] as number);
 }
 
 function useOwn6(ctx: Context): void {

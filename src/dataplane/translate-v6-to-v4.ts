@@ -16,7 +16,6 @@ import {
 } from '../wire/icmp.js';
 import {
   checksumOffset,
-  FRAGMENT_HEADER,
   IPV4_DF,
   IPV4_HEADER,
   IPV6_DESTINATION,
@@ -164,6 +163,14 @@ export function translateV6ToV4(ctx: Context, offset: number, length: number): n
     if (verdict !== FORWARD) return verdict;
   }
 
+  const isIcmpError =
+    protocol === PROTO_ICMPV6 &&
+    isWhole &&
+    upperLength > 0 &&
+    (u8[upper] as number) < ICMP6_FIRST_INFORMATIONAL;
+  // What follows may look at a quoted packet's Fragment header.
+  const { hasFragment, fragmentOffset, moreFragments, fragmentId } = ctx;
+
   // Size. Of a super-frame, the size of its segments.
   const outLength = IPV4_HEADER + upperLength;
   let segmentLength = outLength;
@@ -173,11 +180,13 @@ export function translateV6ToV4(ctx: Context, offset: number, length: number): n
     segmentLength = Math.min(outLength, IPV4_HEADER + upperHeader + ctx.gsoSize);
     segments = Math.ceil((upperLength - upperHeader) / ctx.gsoSize);
   }
-  if (hairpin) {
+  if (isIcmpError) {
+    // It will be cut to fit.
+  } else if (hairpin) {
     if (segmentLength + IPV6_HEADER - IPV4_HEADER > ctx.ipv6Mtu)
       return refuseSize(ctx, offset, total, ctx.ipv6Mtu);
     if (outLength > IPV4_MAX) return DROP_SUPER_FRAME;
-  } else if (segmentLength > ctx.ipv4Mtu && segmentLength > DF_THRESHOLD && !ctx.hasFragment) {
+  } else if (segmentLength > ctx.ipv4Mtu && segmentLength > DF_THRESHOLD && !hasFragment) {
     // With DF=0 it is left to the kernel to fragment: an error that asks for less than 1280 would be a black hole.
     return refuseSize(ctx, offset, total, ctx.ipv4Mtu + IPV6_HEADER - IPV4_HEADER);
   }
@@ -186,10 +195,10 @@ export function translateV6ToV4(ctx: Context, offset: number, length: number): n
     if (ctx.gsoType !== 0) return segmentSuperFrame(ctx, offset, upper, end, translateV6ToV4);
     return refuseSize(ctx, offset, total, IPV4_MAX);
   }
-  if (ctx.hasFragment) {
-    if (ctx.moreFragments !== 0 && (upperLength & 7) !== 0) return DROP_FRAGMENT;
+  if (hasFragment) {
+    if (moreFragments !== 0 && (upperLength === 0 || (upperLength & 7) !== 0)) return DROP_FRAGMENT;
     // 13 bits of offset on both sides, but an IPv4 packet ends at 65,535 bytes with its header.
-    if (ctx.fragmentOffset * 8 + upperLength > IPV4_MAX - IPV4_HEADER) return DROP_FRAGMENT;
+    if (fragmentOffset * 8 + upperLength > IPV4_MAX - IPV4_HEADER) return DROP_FRAGMENT;
   }
 
   const trafficClass = (dv.getInt32(offset) >>> 20) & ctx.trafficClassMask;
@@ -207,7 +216,6 @@ export function translateV6ToV4(ctx: Context, offset: number, length: number): n
     const isEcho = type === ICMP6_ECHO_REQUEST || type === ICMP6_ECHO_REPLY;
     let messageLength = upperLength;
     if (!isWhole) {
-      const { fragmentOffset, moreFragments, fragmentId } = ctx;
       const isLast = moreFragments === 0;
       messageLength = admitEchoFragment(
         ctx,
@@ -229,7 +237,7 @@ export function translateV6ToV4(ctx: Context, offset: number, length: number): n
     } else if (isEcho) {
       translateEcho6(ctx, upper, messageLength, sumAddress6(s0, s1, s2, s3) + sumAddress6(d0, d1, d2, d3));
     } else {
-      const verdict = translateIcmp6Error(ctx, offset, upper, end, d4);
+      const verdict = translateIcmp6Error(ctx, offset, upper, end, d4, hairpin);
       if (verdict !== FORWARD) return verdict;
       // The message may have moved and changed its length.
       header = ctx.upperOffset - IPV4_HEADER;
@@ -238,7 +246,7 @@ export function translateV6ToV4(ctx: Context, offset: number, length: number): n
     }
   } else if (protocol === PROTO_ICMP) {
     return DROP_PROTOCOL;
-  } else if (ctx.fragmentOffset === 0) {
+  } else if (fragmentOffset === 0) {
     const at = checksumOffset(protocol);
     if (at >= 0) {
       if (upperLength < (protocol === PROTO_TCP ? 20 : 8)) return isWhole ? DROP_TRUNCATED : DROP_FRAGMENT;
@@ -251,13 +259,15 @@ export function translateV6ToV4(ctx: Context, offset: number, length: number): n
         const sum = adjustChecksum(old, removed, added);
         set16(u8, upper + at, sum === 0 && meansNone(protocol) ? 0xffff : sum);
       }
-      if (protocol === PROTO_TCP && ctx.mssLimit !== 0) clampMss(ctx, upper, upperLength);
+      if (protocol === PROTO_TCP && ctx.mssLimit !== 0) {
+        clampMss(ctx, upper, upperLength, hairpin ? ctx.hairpinMssLimit : ctx.mssLimit);
+      }
     }
   }
 
   let fragment = IPV4_DF;
-  if (ctx.hasFragment) {
-    fragment = (ctx.fragmentId << 16) | (ctx.moreFragments << 13) | ctx.fragmentOffset;
+  if (hasFragment) {
+    fragment = (fragmentId << 16) | (moreFragments << 13) | fragmentOffset;
   } else if (segmentLength <= DF_THRESHOLD) {
     fragment = ctx.takeIdentifications(segments) << 16;
   }
@@ -290,8 +300,7 @@ function refuseDestination(ctx: Context, offset: number, length: number): number
 }
 
 function refuseSize(ctx: Context, offset: number, length: number, mtu: number): number {
-  const mtuWithFragment = mtu + (ctx.hasFragment ? FRAGMENT_HEADER : 0);
-  sendIcmp6Error(ctx, offset, length, ICMP6_PACKET_TOO_BIG, 0, Math.max(mtuWithFragment, IPV6_MINIMUM_MTU));
+  sendIcmp6Error(ctx, offset, length, ICMP6_PACKET_TOO_BIG, 0, Math.max(mtu, IPV6_MINIMUM_MTU));
   return DROP_TOO_BIG;
 }
 
@@ -310,6 +319,7 @@ function resolveUnmappedSource(
   if (isInPref64(ctx, s0, s1, s2) && !isDevice6(ctx, s0, s1, s2, s3)) return DROP_IN_PREF64;
   if (
     ctx.upperProtocol === PROTO_ICMPV6 &&
+    ctx.fragmentOffset === 0 &&
     ctx.upperOffset < offset + length &&
     (ctx.u8[ctx.upperOffset] as number) < ICMP6_FIRST_INFORMATIONAL
   ) {

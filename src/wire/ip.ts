@@ -88,3 +88,14 @@ export function checksumOffset(protocol: number): number {
 export function meansNone(protocol: number): boolean {
   return protocol === PROTO_UDP || protocol === PROTO_UDPLITE;
 }
+
+/** Protocols that an IPv4 packet cannot take to IPv6, where their numbers are extension headers or another family's ICMP. */
+export function cannotPass4(protocol: number): boolean {
+  return (
+    protocol === PROTO_HOPOPT ||
+    protocol === PROTO_ROUTING ||
+    protocol === PROTO_FRAGMENT ||
+    protocol === PROTO_ICMPV6 ||
+    protocol === PROTO_DSTOPTS
+  );
+}

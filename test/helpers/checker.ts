@@ -208,6 +208,16 @@ function decode6(packet: Uint8Array, trailing: number): Decoded6 {
   };
 }
 
+/** Where the checksum lies, by protocol. */
+const CHECKSUM_AT: Readonly<Record<number, number>> = {
+  [PROTOCOL.icmp]: 2,
+  [PROTOCOL.tcp]: 16,
+  [PROTOCOL.udp]: 6,
+  [PROTOCOL.dccp]: 6,
+  [PROTOCOL.icmp6]: 2,
+  [PROTOCOL.udpLite]: 6,
+};
+
 function decodeUpper(
   ip: Enclosing,
   protocol: number,
@@ -215,20 +225,21 @@ function decodeUpper(
   isWhole: boolean,
   isLater: boolean,
 ): Upper {
-  const stateAt = (at: number) => checksumState(ip, protocol, data, at, isWhole);
-  if (!isLater && protocol === PROTOCOL.udp && data.length >= 8) {
-    const isNone = u16(data, 6) === 0;
+  const at = CHECKSUM_AT[protocol];
+  if (isLater || at === undefined || data.length < at + 2) return { kind: 'raw', protocol, data };
+  const state = isWhole ? checksumState(ip, protocol, data, at) : 'unknown';
+  if (protocol === PROTOCOL.udp && data.length >= 8) {
     return {
       kind: 'udp',
       sport: u16(data, 0),
       dport: u16(data, 2),
       length: u16(data, 4),
-      checksum: isNone ? 'none' : stateAt(6),
+      checksum: u16(data, 6) === 0 ? 'none' : state,
       data: data.slice(8),
     };
   }
   const tcpLength = (data[12]! >> 4) * 4;
-  if (!isLater && protocol === PROTOCOL.tcp && data.length >= tcpLength && tcpLength >= 20) {
+  if (protocol === PROTOCOL.tcp && data.length >= tcpLength && tcpLength >= 20) {
     return {
       kind: 'tcp',
       sport: u16(data, 0),
@@ -239,31 +250,19 @@ function decodeUpper(
       window: u16(data, 14),
       urgent: u16(data, 18),
       options: data.slice(20, tcpLength),
-      checksum: stateAt(16),
+      checksum: state,
       data: data.slice(tcpLength),
     };
   }
   const isIcmp = protocol === PROTOCOL.icmp || protocol === PROTOCOL.icmp6;
-  if (!isLater && isIcmp && data.length >= 8) {
-    return decodeIcmp(protocol === PROTOCOL.icmp ? 4 : 6, data, stateAt(2));
-  }
-  const hasChecksum = protocol === PROTOCOL.udpLite || protocol === PROTOCOL.dccp;
-  if (!isLater && hasChecksum && data.length >= 12) {
-    // RFC 3828 and RFC 4340: a coverage of 0 is the whole message; partial ones are not verified here.
-    const coverage = protocol === PROTOCOL.udpLite ? u16(data, 4) : data[5]! & 15;
-    return { kind: 'raw', protocol, checksum: coverage === 0 ? stateAt(6) : 'unknown', data };
-  }
-  return { kind: 'raw', protocol, data };
+  if (isIcmp && data.length >= 8) return decodeIcmp(protocol === PROTOCOL.icmp ? 4 : 6, data, state);
+  return { kind: 'raw', protocol, checksum: state, data };
 }
 
-function checksumState(
-  ip: Enclosing,
-  protocol: number,
-  data: Uint8Array,
-  at: number,
-  isWhole: boolean,
-): ChecksumState {
-  if (!isWhole) return 'unknown';
+function checksumState(ip: Enclosing, protocol: number, data: Uint8Array, at: number): ChecksumState {
+  // RFC 3828 and RFC 4340: a coverage of 0 is the whole message; partial ones are not verified here.
+  if (protocol === PROTOCOL.udpLite && u16(data, 4) !== 0) return 'unknown';
+  if (protocol === PROTOCOL.dccp && (data[5]! & 15) !== 0) return 'unknown';
   const pseudo = protocol === PROTOCOL.icmp ? new Uint8Array() : pseudoHeader(ip, protocol, data.length);
   if (checksum(pseudo, data) === 0) return 'good';
   return pseudo.length > 0 && u16(data, at) === 0xffff - checksum(pseudo) ? 'pseudo' : 'bad';

@@ -9,7 +9,7 @@
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -24,6 +24,8 @@ export const under = (ipv4: string) => `64:ff9b:1::${ipv4}`;
 export const MINIMAL_MTU = 1400;
 
 const CLI = fileURLToPath(new URL('../../../dist/cli/nat64d.js', import.meta.url));
+
+const ENDING_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 export interface LabOptions {
   /** MTU of the gateway's end of the client's link. */
@@ -119,10 +121,13 @@ export class Lab {
   readonly #resolvConfs = new Map<string, string>();
   readonly #children = new Set<ChildProcess>();
   readonly #onExit = () => this.#cleanUp();
+  /** A signal that nobody handles ends a process without its exit listeners. */
+  readonly #onSignal = (signal: NodeJS.Signals) => process.exit(128 + constants.signals[signal]);
 
   constructor(options: LabOptions = {}) {
     const prefix = `n64-${process.pid}-${labs++}`;
     process.once('exit', this.#onExit);
+    for (const signal of ENDING_SIGNALS) process.on(signal, this.#onSignal);
     this.client = this.#namespace(`${prefix}-client`);
     this.gateway = this.#namespace(`${prefix}-gateway`);
     this.server = this.#namespace(`${prefix}-server`);
@@ -258,6 +263,7 @@ export class Lab {
     await Promise.all(ends);
     this.#cleanUp();
     process.removeListener('exit', this.#onExit);
+    for (const signal of ENDING_SIGNALS) process.removeListener(signal, this.#onSignal);
   }
 
   #connectClient(options: LabOptions): void {

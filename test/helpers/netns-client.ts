@@ -31,13 +31,14 @@ async function transfer(verb: 'GET' | 'PUT', bytes: number): Promise<string> {
   return verb === 'GET' ? hash.digest('hex') : text;
 }
 
-/** Sends until the echo comes, three times at most. The first 16 bytes are the server's to fill. */
+/** Sends until the echo comes, three times at most. Of 16 bytes and more the first 16 are the server's to fill. */
 async function echo(size: number): Promise<boolean> {
   const socket = createSocket('udp6');
   const sent = patternBytes(size);
+  const from = size < 16 ? 0 : 16;
   let isWhole = false;
   socket.on('message', (data) => {
-    isWhole = data.length === size && data.subarray(16).equals(sent.subarray(16));
+    isWhole = data.length === size && data.subarray(from).equals(sent.subarray(from));
   });
   for (let i = 0; i < 3 && !isWhole; i++) {
     socket.send(sent, 5002, host);

@@ -1,6 +1,7 @@
 /**
  * What the lab's server serves, on IPv4: a web page on port 80; TCP on 5001 that sends as many bytes as the first line asks for,
- * or takes bytes and answers with their SHA-256; UDP echo on 5002, each reply led by the sender's address as seen here.
+ * or takes bytes and answers with their SHA-256; UDP echo on 5002, whose replies of 16 bytes
+ * and more are led by the sender's address as seen here.
  */
 import { createHash } from 'node:crypto';
 import { createSocket } from 'node:dgram';
@@ -46,7 +47,8 @@ const tcp = createServer(talk);
 const udp = createSocket({ type: 'udp4', recvBufferSize: 4 << 20 });
 udp.on('message', (data, from) => {
   const address = Buffer.from(`${from.address.padEnd(16)}`);
-  udp.send(Buffer.concat([address, data.subarray(16)]), from.port, from.address);
+  const reply = data.length < address.length ? data : Buffer.concat([address, data.subarray(address.length)]);
+  udp.send(reply, from.port, from.address);
 });
 
 http.listen(80, '0.0.0.0');
