@@ -27,7 +27,7 @@ const plain: Contender = {
   async start(lab) {
     lab.ip(lab.gateway, 'addr add 2001:db8:2::1/64 dev wan0 nodad');
     lab.ip(lab.server, `addr add ${SERVER6}/64 dev up0 nodad`);
-    lab.ip(lab.server, 'route add default via 2001:db8:2::1');
+    lab.ip(lab.server, 'route replace default via 2001:db8:2::1');
     await lab.run(lab.gateway, 'sh', ['-c', 'echo 1 > /proc/sys/net/ipv6/conf/all/forwarding']);
     return async () => {
       lab.ip(lab.gateway, 'addr del 2001:db8:2::1/64 dev wan0');
