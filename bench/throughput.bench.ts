@@ -113,6 +113,7 @@ async function measure(lab: Lab, iperf: Peer, contender: Contender, load: Load):
   const program = join(iperf.root, 'usr/bin/iperf3');
   const args = ['-6', '-c', contender.target, '-t', String(SECONDS), '-O', '1', '-J', ...load.args];
   const { stdout } = await lab.runWith(iperf.env, lab.client, program, args, (SECONDS + 15) * 1000);
+  if (stdout === '') throw new Error(`${contender.name}, ${load.name}: iperf3 did not finish in time`);
   const report = JSON.parse(stdout) as IperfReport;
   if (report.error !== undefined) throw new Error(`${contender.name}, ${load.name}: ${report.error}`);
   return load.figure(report);
@@ -139,6 +140,8 @@ export async function run([runsText = '3']: string[]): Promise<void> {
             `run ${i}/${runs}  ${contender.name}  ${load.name}: ${figure.toFixed(2)} ${load.unit}`,
           );
         }
+        // Let iperf3's server hear the end of the last test before the way to it goes.
+        await sleep(1000);
         await stop();
       }
     }
