@@ -31,9 +31,11 @@ export function checkOffload(
     ctx.checksumFieldOffset === checksumOffset(protocol);
   if (ctx.gsoType !== 0) {
     const kind = ctx.gsoType & ~GSO_ECN;
+    const headerLength = upperHeaderLength(ctx, upper, protocol);
     const isKnown =
-      (kind === tcpGso && protocol === PROTO_TCP && end - upper >= 20) ||
-      (kind === GSO_UDP_L4 && protocol === PROTO_UDP && end - upper >= 8);
+      (kind === tcpGso && protocol === PROTO_TCP && headerLength >= 20) ||
+      (kind === GSO_UDP_L4 && protocol === PROTO_UDP);
+    if (end - upper < Math.max(headerLength, 8)) return DROP_SUPER_FRAME;
     return isKnown && fits && ctx.gsoSize > 0 ? FORWARD : DROP_SUPER_FRAME;
   }
   // A sum that begins in the IP header is no checksum of what follows it.

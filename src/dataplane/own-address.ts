@@ -21,7 +21,7 @@ import {
   IPV4_PROTOCOL,
   IPV4_SOURCE,
   IPV6_DESTINATION,
-  IPV6_HOP_LIMIT,
+  IPV6_HEADER,
   IPV6_SOURCE,
   PROTO_ICMP,
   PROTO_ICMPV6,
@@ -30,7 +30,7 @@ import type { Context } from './context.js';
 import { count, DROP_SELF, FORWARD } from './context.js';
 import { emitPlain } from './emit.js';
 import { DROP_ROUTING, walkExtensionHeaders } from './extension-headers.js';
-import { writeIpv4Header } from './headers.js';
+import { writeIpv4Header, writeIpv6Header } from './headers.js';
 import { sendIcmp4Error, sendIcmp6Error } from './icmp-error.js';
 import { DROP_V4_ADDRESS, DROP_V6_ADDRESS, isForbidden4, isForbidden6 } from './resolve.js';
 
@@ -89,13 +89,16 @@ export function receiveOwn6(ctx: Context, offset: number, length: number): numbe
   // Swapping the addresses does not change the sum; a checksum that was wrong stays wrong, and the sender drops it.
   const checksum = get16(u8, upper + 2);
   set16(u8, upper + 2, adjustChecksum(checksum, ICMP6_ECHO_REQUEST << 8, ICMP6_ECHO_REPLY << 8));
-  for (let i = 0; i < 16; i += 4) {
-    const word = dv.getInt32(offset + IPV6_DESTINATION + i);
-    dv.setInt32(offset + IPV6_DESTINATION + i, dv.getInt32(offset + IPV6_SOURCE + i));
-    dv.setInt32(offset + IPV6_SOURCE + i, word);
-  }
-  u8[offset + IPV6_HOP_LIMIT] = OWN_TTL;
-  emitPlain(ctx, offset, length);
+  // Extension headers are not sent back: the IP header is written anew in front of the message, with class and label kept.
+  const first = dv.getInt32(offset);
+  const d0 = dv.getInt32(offset + IPV6_DESTINATION);
+  const d1 = dv.getInt32(offset + IPV6_DESTINATION + 4);
+  const d2 = dv.getInt32(offset + IPV6_DESTINATION + 8);
+  const d3 = dv.getInt32(offset + IPV6_DESTINATION + 12);
+  const header = upper - IPV6_HEADER;
+  writeIpv6Header(ctx, header, 0, end - upper, PROTO_ICMPV6, OWN_TTL, d0, d1, d2, d3, s0, s1, s2, s3);
+  dv.setInt32(header, first);
+  emitPlain(ctx, header, IPV6_HEADER + end - upper);
   count(ctx, SELF_ANSWERED, 1);
   return FORWARD;
 }

@@ -114,6 +114,8 @@ export function translateIcmp6Error(
     upperProtocol: protocol,
     upperOffset: payload,
   } = ctx;
+  // An RFC 4884 length may end the quote inside its own header.
+  if (payload > quoteEnd) return DROP_QUOTE;
   if (!mapType(ctx, upper, hasFragment, isHairpin)) return DROP_TYPE;
 
   // The quoted packet went the other way: its source is an IPv4 host's, its destination one of our hosts.
@@ -172,6 +174,8 @@ export function translateIcmp6Error(
 
   const extensionsLength = ctx.icmpExtensible ? end - extensions : 0;
   const { icmpType, icmpCode } = ctx;
+  // What turns round is cut by the second leg, to what IPv6 may carry.
+  const maximum = isHairpin ? 0xffff : ERROR_MAX;
   const padded = layOutError(
     ctx,
     inner,
@@ -179,7 +183,7 @@ export function translateIcmp6Error(
     extensions,
     extensionsLength,
     4,
-    ERROR_MAX,
+    maximum,
     HEADROOM,
   );
   const at = ctx.upperOffset;

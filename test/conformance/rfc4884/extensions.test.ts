@@ -68,3 +68,12 @@ for (const [type, code, outType] of [
     assert.equal(frames[0]!.bytes.length, 40 + 8 + 40 + 8 + 200);
   });
 }
+
+test('RFC 4884 section 4.2: a length that ends the quote inside its own header is refused, both ways', () => {
+  const rest4 = 1 << 16;
+  const error4 = ipv4({ src: SERVER4, dst: HOST4 }, icmp({ type: 3, code: 1, rest: rest4 }, quote4(100)));
+  assert.equal(new Harness().send(error4).verdict, 'drop-icmp-quote');
+  const rest6 = 1 << 24;
+  const error6 = ipv6({ src: HOST6, dst: SERVER6 }, icmp({ type: 1, code: 4, rest: rest6 }, quote6(100)));
+  assert.equal(new Harness().send(error6).verdict, 'drop-icmp-quote');
+});
