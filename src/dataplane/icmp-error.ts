@@ -8,7 +8,7 @@
 import { counter } from '../shm/counters.js';
 import { get16, set16 } from '../wire/bytes.js';
 import { fold, sumAddress6, sumBytes } from '../wire/checksum.js';
-import { ICMP_HEADER, ICMP6_FIRST_INFORMATIONAL, isIcmp4Error } from '../wire/icmp.js';
+import { ICMP_HEADER, ICMP6_FIRST_INFORMATIONAL, ICMP6_REDIRECT, isIcmp4Error } from '../wire/icmp.js';
 import {
   IPV4_DESTINATION,
   IPV4_FRAGMENT,
@@ -117,7 +117,9 @@ export function sendIcmp6Error(
   if ((walk !== FORWARD && walk !== DROP_ROUTING) || ctx.fragmentOffset !== 0) return;
   if (ctx.upperProtocol === PROTO_ICMPV6) {
     if (ctx.upperOffset >= offset + length) return;
-    if ((u8[ctx.upperOffset] as number) < ICMP6_FIRST_INFORMATIONAL) return;
+    // RFC 4443 section 2.4 e: never about an error, nor about a redirect.
+    const quotedType = u8[ctx.upperOffset] as number;
+    if (quotedType < ICMP6_FIRST_INFORMATIONAL || quotedType === ICMP6_REDIRECT) return;
   }
   if (!takeToken(ctx)) return;
 

@@ -27,6 +27,8 @@ export const ICMP6_ECHO_REPLY = 129;
 /** Types below this one are errors (RFC 4443 section 2.1). */
 export const ICMP6_FIRST_INFORMATIONAL = 128;
 
+export const ICMP6_REDIRECT = 137;
+
 export const ICMP6_NO_ROUTE = 0;
 export const ICMP6_ADMIN_PROHIBITED = 1;
 export const ICMP6_ADDRESS_UNREACHABLE = 3;

@@ -7,6 +7,7 @@ import {
   destinationOptions,
   fragment6,
   hopByHop,
+  icmp,
   ipv4,
   ipv6,
   mss,
@@ -407,6 +408,13 @@ test('a source that gets no address is answered: ICMPv6 1/5', () => {
   assert.equal(verdict, 'drop-v6-no-map-source');
   check(frames[0]!.bytes, 6, { src: '64:ff9b:1::a40:1', upper: { kind: 'icmp', type: 1, code: 5 } });
 });
+
+for (const type of [1, 2, 3, 4, 127, 137]) {
+  test(`RFC 4443 section 2.4 e: no error about an ICMPv6 message of type ${type}`, () => {
+    const packet = ipv6({ src: HOST6, dst: '2001:db8:9::1' }, icmp({ type }, zeros(40)));
+    assert.deepEqual(new Harness().send(packet), { verdict: 'drop-v6-no-map-destination', frames: [] });
+  });
+}
 
 test('RFC 1812 section 4.3.2.8: errors of our own are limited, and what is suppressed is counted', () => {
   const harness = new Harness({ settings: { icmpErrorsPerSec: 0, icmpErrorBurst: 3 } });
