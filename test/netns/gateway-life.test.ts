@@ -17,7 +17,7 @@ async function pings(address = under(PUBLIC4)): Promise<boolean> {
   return / 0% packet loss/.test(stdout);
 }
 
-test('a worker killed under traffic is replaced, the other queue and later packets do not suffer', async () => {
+test('a worker killed under traffic is replaced, the other queue and later packets do not suffer [R7915-5] [R7915-37]', async () => {
   await lab.serve(lab.server, 'server');
   const gateway = await lab.startGateway();
   const stream = lab.node(lab.client, 'client', ['stream', under(SERVER4), '3']);

@@ -41,7 +41,7 @@ for (const tos of [0, 1, 2, 3, 0xb8, 0xff]) {
   });
 }
 
-test('RFC 7915 sections 4.1 and 5.1: copying the traffic class can be turned off', () => {
+test('RFC 7915 sections 4.1 and 5.1: copying the traffic class can be turned off [R7915-8] [R7915-38]', () => {
   const harness = new Harness({ settings: { copyTrafficClass: false } });
   check(only(harness, from4({ tos: 0xb8 }, udp({}))), 6, { trafficClass: 0 });
   check(only(harness, from6({ trafficClass: 0xb8 }, udp({}))), 4, { tos: 0 });
@@ -64,7 +64,7 @@ test('RFC 7915 section 5.1: hop limit counts down; total length is the payload a
 });
 
 for (const ttl of [0, 1]) {
-  test(`RFC 7915 section 4.1: TTL ${ttl} on arrival is answered with ICMP 11/0`, () => {
+  test(`RFC 7915 section 4.1: TTL ${ttl} on arrival is answered with ICMP 11/0 [R7915-10]`, () => {
     const { verdict, frames } = new Harness().send(from4({ ttl }, udp({})));
     assert.equal(verdict, 'drop-ttl');
     check(frames[0]!.bytes, 4, {
@@ -74,7 +74,7 @@ for (const ttl of [0, 1]) {
       upper: { kind: 'icmp', type: 11, code: 0, quoted: { ttl } },
     });
   });
-  test(`RFC 7915 section 5.1: hop limit ${ttl} on arrival is answered with ICMPv6 3/0`, () => {
+  test(`RFC 7915 section 5.1: hop limit ${ttl} on arrival is answered with ICMPv6 3/0 [R7915-39]`, () => {
     const { verdict, frames } = new Harness().send(from6({ hopLimit: ttl }, udp({})));
     assert.equal(verdict, 'drop-ttl');
     check(frames[0]!.bytes, 6, {
@@ -112,7 +112,7 @@ for (const [length, fits] of [
   [1380, true],
   [1381, false],
 ] as const) {
-  test(`RFC 7915 section 4.1: with DF, ${length} bytes ${fits ? 'fit' : 'do not fit'} an IPv6 MTU of 1400`, () => {
+  test(`RFC 7915 section 4.1: with DF, ${length} bytes ${fits ? 'fit' : 'do not fit'} an IPv6 MTU of 1400 [R7915-1] [R7915-7]`, () => {
     const { verdict, frames } = new Harness({ settings: { ipv6Mtu: 1400 } }).send(
       from4({ df: true }, udp({}, zeros(length - 28))),
     );
@@ -121,14 +121,14 @@ for (const [length, fits] of [
   });
 }
 
-test('RFC 7915 section 4.1: a fragment with DF that does not fit is told 28 bytes less', () => {
+test('RFC 7915 section 4.1: a fragment with DF that does not fit is told 28 bytes less [R7915-7]', () => {
   const { frames } = new Harness({ settings: { ipv6Mtu: 1400 } }).send(
     from4({ df: true, mf: true }, udp({}, zeros(1392))),
   );
   check(frames[0]!.bytes, 4, { upper: { kind: 'icmp', type: 3, code: 4, rest: 1372 } });
 });
 
-test('RFC 7915 section 4: without DF, a packet that fits gets no Fragment header', () => {
+test('RFC 7915 section 4: without DF, a packet that fits gets no Fragment header [R7915-4]', () => {
   check(only(new Harness(), from4({}, udp({}, zeros(1260 - 28)))), 6, {
     nextHeader: 17,
     payloadLength: 1240,
@@ -140,7 +140,7 @@ for (const [length, sizes] of [
   [1500, [1280, 296]],
   [4020, [1280, 1280, 1280, 352]],
 ] as const) {
-  test(`RFC 7915 section 4: without DF, ${length} bytes become fragments of at most 1280`, () => {
+  test(`RFC 7915 section 4: without DF, ${length} bytes become fragments of at most 1280 [R7915-1] [R7915-2] [R7915-6]`, () => {
     const { frames } = new Harness().send(from4({ id: 0xbeef }, udp({}, zeros(length - 28))));
     assert.deepEqual(
       frames.map(({ bytes }) => bytes.length),
@@ -202,7 +202,7 @@ for (const [length, df] of [
   [1260, false],
   [1261, true],
 ] as const) {
-  test(`RFC 7915 section 5.1: a result of ${length} bytes has DF ${df ? 'set' : 'clear'}`, () => {
+  test(`RFC 7915 section 5.1: a result of ${length} bytes has DF ${df ? 'set' : 'clear'} [R7915-35] [R7915-36]`, () => {
     check(only(new Harness(), from6({}, udp({}, zeros(length - 28)))), 4, { df, totalLength: length });
   });
 }
@@ -218,7 +218,7 @@ for (const [length, fits] of [
   [1420, true],
   [1421, false],
 ] as const) {
-  test(`RFC 7915 section 5.1: ${length} bytes ${fits ? 'fit' : 'do not fit'} an IPv4 MTU of 1400`, () => {
+  test(`RFC 7915 section 5.1: ${length} bytes ${fits ? 'fit' : 'do not fit'} an IPv4 MTU of 1400 [R7915-1] [R7915-44]`, () => {
     const { verdict, frames } = new Harness({ settings: { ipv4Mtu: 1400 } }).send(
       from6({}, udp({}, zeros(length - 48))),
     );
@@ -304,7 +304,7 @@ for (const [policy, verdict, checksum] of [
   ['calc', 'forward', 'good'],
   ['forward', 'forward', 'none'],
 ] as const) {
-  test(`RFC 7915 section 4.5: UDP without a checksum, policy ${policy}`, () => {
+  test(`RFC 7915 section 4.5: UDP without a checksum, policy ${policy} [R7915-29]`, () => {
     const { verdict: actual, frames } = new Harness({ settings: { udpZeroChecksum: policy } }).send(
       from4({}, udp({ checksum: 0 }, 'data')),
     );
@@ -313,7 +313,7 @@ for (const [policy, verdict, checksum] of [
   });
 }
 
-test('RFC 7915 section 4.5: a first fragment does not show what a checksum would cover', () => {
+test('RFC 7915 section 4.5: a first fragment does not show what a checksum would cover [R7915-30]', () => {
   const harness = new Harness({ settings: { udpZeroChecksum: 'calc' } });
   assert.equal(
     harness.send(from4({ mf: true }, udp({ checksum: 0 }, zeros(16)))).verdict,

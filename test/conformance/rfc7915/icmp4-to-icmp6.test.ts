@@ -35,7 +35,7 @@ for (let type = 0; type < 256; type++) {
   for (let code = 0; code < codes; code++) {
     const out = expected(type, code);
     if (out === null && type > 20 && code > 0) continue;
-    test(`RFC 7915 section 4.2: ICMPv4 ${type}/${code} ${out === null ? 'is dropped' : `becomes ICMPv6 ${out[0]}/${out[1]}`}`, () => {
+    test(`RFC 7915 section 4.2: ICMPv4 ${type}/${code} ${out === null ? 'is dropped' : `becomes ICMPv6 ${out[0]}/${out[1]}`} [R7915-15]`, () => {
       const message = type === 3 && code === 4 ? error({ type, code, mtu: 1400 }) : error({ type, code });
       const { verdict, frames } = new Harness().send(message);
       if (out === null) {
@@ -95,7 +95,7 @@ for (const [mtu, ipv6Mtu, ipv4Mtu, out] of [
   [1000, 1500, 1500, 1280],
   [68, 1500, 1500, 1280],
 ] as const) {
-  test(`RFC 7915 section 4.2: a reported MTU of ${mtu} with device MTUs ${ipv6Mtu} and ${ipv4Mtu} becomes ${out}`, () => {
+  test(`RFC 7915 section 4.2: a reported MTU of ${mtu} with device MTUs ${ipv6Mtu} and ${ipv4Mtu} becomes ${out} [R7915-18] [R7915-19]`, () => {
     const { frames } = new Harness({ settings: { ipv6Mtu, ipv4Mtu } }).send(error({ type: 3, code: 4, mtu }));
     check(frames[0]!.bytes, 6, { upper: { kind: 'icmp', type: 2, code: 0, rest: out } });
   });
@@ -110,7 +110,7 @@ for (const [length, plateau] of [
   [2003, 2002],
   [1500, 1492],
 ] as const) {
-  test(`RFC 7915 section 4.2: a router that reports no MTU about a packet of ${length} bytes means ${plateau}`, () => {
+  test(`RFC 7915 section 4.2: a router that reports no MTU about a packet of ${length} bytes means ${plateau} [R7915-20] [R7915-19]`, () => {
     const big = { ipv6Mtu: 65535, ipv4Mtu: 65535 };
     const long = ipv4(
       { src: HOST4, dst: SERVER4, df: true, totalLength: length },

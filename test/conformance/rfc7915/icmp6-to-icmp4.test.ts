@@ -33,7 +33,7 @@ for (let type = 0; type < 256; type++) {
   for (let code = 0; code < (type <= 4 ? 8 : 1); code++) {
     if (type === 2 && code > 0) continue;
     const out = expected(type, code);
-    test(`RFC 7915 section 5.2: ICMPv6 ${type}/${code} ${out === null ? 'is dropped' : `becomes ICMPv4 ${out[0]}/${out[1]}`}`, () => {
+    test(`RFC 7915 section 5.2: ICMPv6 ${type}/${code} ${out === null ? 'is dropped' : `becomes ICMPv4 ${out[0]}/${out[1]}`} [R7915-49]`, () => {
       const { verdict, frames } = new Harness().send(
         type === 2 ? error({ type, code, mtu: 1400 }) : error({ type, code }),
       );
@@ -91,13 +91,13 @@ for (const [mtu, ipv6Mtu, ipv4Mtu, out] of [
   [9000, 9000, 1500, 1500],
   [1500, 1500, 1400, 1400],
 ] as const) {
-  test(`RFC 7915 section 5.2: a Packet Too Big of ${mtu} with device MTUs ${ipv6Mtu} and ${ipv4Mtu} becomes ${out}`, () => {
+  test(`RFC 7915 section 5.2: a Packet Too Big of ${mtu} with device MTUs ${ipv6Mtu} and ${ipv4Mtu} becomes ${out} [R7915-50]`, () => {
     const { frames } = new Harness({ settings: { ipv6Mtu, ipv4Mtu } }).send(error({ type: 2, mtu }));
     check(frames[0]!.bytes, 4, { upper: { kind: 'icmp', type: 3, code: 4, rest: out } });
   });
 }
 
-test('RFC 7915 section 5.2: an error about a packet with a Fragment header counts 8 more bytes of MTU', () => {
+test('RFC 7915 section 5.2: an error about a packet with a Fragment header counts 8 more bytes of MTU [R7915-50]', () => {
   const piece = ipv6(
     { src: SERVER6, dst: HOST6 },
     fragment6({ id: 5, more: true }),

@@ -42,7 +42,7 @@ function setUp() {
   };
 }
 
-test('frames of a host come out in the order they came in, with their virtio-net headers', () => {
+test('frames of a host come out in the order they came in, with their virtio-net headers [R7915-5]', () => {
   const { add, release, hold } = setUp();
   assert.equal(add(1, 100, 11), HELD_NEW_HOST);
   assert.equal(add(2, 60, 12), HELD_NEW_HOST);
