@@ -21,6 +21,8 @@ const KEY_WORDS = 3;
 const VALUES = 4;
 const LENGTHS = 16;
 const VALUE_WORDS = 7;
+/** No such key. */
+const MISSING = -1;
 
 /** Field offsets of a value, see `PrefixTable.value`. */
 export const VALUE_IPV4 = 0;
@@ -31,16 +33,6 @@ export const VALUE_IPV6_LENGTH = 6;
 interface PrefixPair {
   readonly ipv4: Prefix4;
   readonly ipv6: Prefix6;
-}
-
-/** A prefix as words of a key. */
-interface Key {
-  readonly words: readonly number[];
-  readonly length: number;
-}
-
-function maskKey(words: readonly number[], length: number): number[] {
-  return words.map((word, index) => word & maskWord6(length, index));
 }
 
 function hashStep(hash: number, word: number): number {
@@ -70,70 +62,133 @@ function searchPath(lengths: readonly number[], length: number): number[] {
 /** Builds the table of one family: `family` says which side of each pair is the key. */
 export function createPrefixTable(pairs: readonly PrefixPair[], family: 4 | 6): SharedArrayBuffer {
   const keyWords = family === 4 ? 1 : 4;
-  const keys: Key[] = pairs.map((pair) =>
-    family === 4
-      ? { words: [pair.ipv4.address | 0], length: pair.ipv4.length }
-      : { words: pair.ipv6.address, length: pair.ipv6.length },
-  );
-  const lengths = [...new Set(keys.map((key) => key.length))].sort((a, b) => a - b);
+  const lengthOf = (pair: PrefixPair) => (family === 4 ? pair.ipv4.length : pair.ipv6.length);
+  const lengths = [...new Set(pairs.map(lengthOf))].sort((a, b) => a - b);
+  const paths = new Map(lengths.map((length) => [length, searchPath(lengths, length)]));
 
-  // value + 1 by key text; 0 marks a marker that is no prefix itself.
-  const entries = new Map<string, { words: number[]; length: number; value: number }>();
-  const textOf = (words: readonly number[], length: number) => `${length}:${words.join(':')}`;
-  for (const [value, key] of keys.entries()) {
-    entries.set(textOf(key.words, key.length), {
-      words: [...key.words],
-      length: key.length,
-      value: value + 1,
-    });
+  // First all real prefixes, then the markers on the way to each: a marker's best match is the longest real prefix above it.
+  const slots = new SlotHash(keyWords, 2 * pairs.length);
+  const key = new Int32Array(4);
+  const masked = new Int32Array(4);
+  const readKey = (pair: PrefixPair) => {
+    if (family === 4) key[0] = pair.ipv4.address;
+    else key.set(pair.ipv6.address);
+  };
+  const maskTo = (length: number) => {
+    for (let i = 0; i < keyWords; i++) masked[i] = (key[i] as number) & maskWord6(length, i);
+  };
+  for (const [index, pair] of pairs.entries()) {
+    readKey(pair);
+    slots.set(key, lengthOf(pair), index + 1);
   }
-  for (const key of keys) {
-    for (const length of searchPath(lengths, key.length)) {
-      const words = maskKey(key.words, length);
-      const text = textOf(words, length);
-      if (!entries.has(text)) entries.set(text, { words, length, value: 0 });
-    }
-  }
-  // A marker's best match is the longest real prefix that covers it.
-  const real = new Map(
-    [...entries].filter(([, entry]) => entry.value > 0).map(([text, entry]) => [text, entry.value]),
-  );
-  for (const entry of entries.values()) {
-    if (entry.value > 0) continue;
-    for (const length of lengths.filter((candidate) => candidate < entry.length).reverse()) {
-      const found = real.get(textOf(maskKey(entry.words, length), length));
-      if (found !== undefined) {
-        entry.value = found;
-        break;
+  const real = slots.clone();
+  for (const pair of pairs) {
+    readKey(pair);
+    for (const length of paths.get(lengthOf(pair)) as number[]) {
+      maskTo(length);
+      if (slots.get(masked, length) !== MISSING) continue;
+      let best = 0;
+      for (let i = lengths.indexOf(length) - 1; i >= 0 && best === 0; i--) {
+        maskTo(lengths[i] as number);
+        best = Math.max(real.get(masked, lengths[i] as number), 0);
       }
+      maskTo(length);
+      slots.set(masked, length, best);
     }
   }
 
-  let slotCount = 4;
-  while (slotCount < 2 * entries.size) slotCount *= 2;
-  const slotWords = keyWords + 2;
   const slotsAt = LENGTHS + lengths.length;
-  const valuesAt = slotsAt + slotCount * slotWords;
+  const valuesAt = slotsAt + slots.words.length;
   const buffer = new SharedArrayBuffer((valuesAt + pairs.length * VALUE_WORDS) * 4);
   const table = new Int32Array(buffer);
   table[LENGTH_COUNT] = lengths.length;
-  table[SLOT_MASK] = slotCount - 1;
+  table[SLOT_MASK] = slots.mask;
   table[SLOTS] = slotsAt;
   table[KEY_WORDS] = keyWords;
   table[VALUES] = valuesAt;
   table.set(lengths, LENGTHS);
-  for (const entry of entries.values()) {
-    let probe = entry.words.reduce(hashStep, entry.length) & (slotCount - 1);
-    while (table[slotsAt + probe * slotWords + keyWords] !== 0) probe = (probe + 1) & (slotCount - 1);
-    table.set([...entry.words, entry.length + 1, entry.value], slotsAt + probe * slotWords);
-  }
-  for (const [index, pair] of pairs.entries()) {
-    table.set(
-      [pair.ipv4.address | 0, pair.ipv4.length, ...pair.ipv6.address, pair.ipv6.length],
-      valuesAt + index * VALUE_WORDS,
-    );
+  table.set(slots.words, slotsAt);
+  for (const [index, { ipv4, ipv6 }] of pairs.entries()) {
+    const at = valuesAt + index * VALUE_WORDS;
+    table[at + VALUE_IPV4] = ipv4.address;
+    table[at + VALUE_IPV4_LENGTH] = ipv4.length;
+    table.set(ipv6.address, at + VALUE_IPV6);
+    table[at + VALUE_IPV6_LENGTH] = ipv6.length;
   }
   return buffer;
+}
+
+/** The slots of a table in the making; at most half of them are in use. */
+class SlotHash {
+  words: Int32Array;
+  mask: number;
+  readonly #keyWords: number;
+  #used = 0;
+
+  constructor(keyWords: number, atLeast: number) {
+    let count = 4;
+    while (count < atLeast) count *= 2;
+    this.#keyWords = keyWords;
+    this.mask = count - 1;
+    this.words = new Int32Array(count * (keyWords + 2));
+  }
+
+  clone(): SlotHash {
+    const copy = new SlotHash(this.#keyWords, this.mask + 1);
+    copy.words.set(this.words);
+    return copy;
+  }
+
+  /** The best value + 1 of a key (0: none), or MISSING. */
+  get(key: Int32Array, length: number): number {
+    const slot = this.#find(key, length);
+    return this.words[slot + this.#keyWords] === 0
+      ? MISSING
+      : (this.words[slot + this.#keyWords + 1] as number);
+  }
+
+  /** Of one key given twice the last counts. */
+  set(key: Int32Array, length: number, value: number): void {
+    let slot = this.#find(key, length);
+    if (this.words[slot + this.#keyWords] === 0) {
+      if (2 * (this.#used + 1) > this.mask + 1) {
+        this.#grow();
+        slot = this.#find(key, length);
+      }
+      this.#used++;
+    }
+    for (let i = 0; i < this.#keyWords; i++) this.words[slot + i] = key[i] as number;
+    this.words[slot + this.#keyWords] = length + 1;
+    this.words[slot + this.#keyWords + 1] = value;
+  }
+
+  /** Position in `words` of the slot that holds the key, or of the empty one where it would go. */
+  #find(key: Int32Array, length: number): number {
+    let hash = length;
+    for (let i = 0; i < this.#keyWords; i++) hash = hashStep(hash, key[i] as number);
+    for (let probe = hash & this.mask; ; probe = (probe + 1) & this.mask) {
+      const slot = probe * (this.#keyWords + 2);
+      const stored = this.words[slot + this.#keyWords] as number;
+      if (stored === 0) return slot;
+      if (stored !== length + 1) continue;
+      let same = 0;
+      while (same < this.#keyWords && this.words[slot + same] === key[same]) same++;
+      if (same === this.#keyWords) return slot;
+    }
+  }
+
+  #grow(): void {
+    const old = this.words;
+    const step = this.#keyWords + 2;
+    this.mask = this.mask * 2 + 1;
+    this.words = new Int32Array((this.mask + 1) * step);
+    for (let slot = 0; slot < old.length; slot += step) {
+      const length = (old[slot + this.#keyWords] as number) - 1;
+      if (length < 0) continue;
+      const to = this.#find(old.subarray(slot, slot + this.#keyWords), length);
+      this.words.set(old.subarray(slot, slot + step), to);
+    }
+  }
 }
 
 /** A worker's view of a table. */
