@@ -192,7 +192,7 @@ export class Gateway {
 
   async #startDns64(): Promise<Dns64 | undefined> {
     const { dns64, pref64, wkpfStrict, pool4 } = this.#config;
-    if (!dns64.enabled) return undefined;
+    if (!dns64.enabled || pref64 === null) return undefined;
     const server = await startDns64({
       listen: dns64.listen,
       forwarders: dns64.forwarders,
@@ -218,20 +218,23 @@ export class Gateway {
     const log = this.#log;
     for (const line of netdev?.summary ?? []) log.info({ event: 'set-up' }, line);
     const offloads = device.offloads.length === 0 ? 'none' : device.offloads.join(' ');
-    const ping = exampleAddress(config.pref64);
+    const pref64 = config.pref64 === null ? null : formatPrefix6(config.pref64);
     log.info(
       {
         event: 'ready',
         device: device.name,
         workers: device.fds.length,
         offloads: device.offloads,
-        pref64: formatPrefix6(config.pref64),
+        pref64,
         pool4: config.pool4 === null ? null : formatPrefix4(config.pool4),
         dns64: dns64?.listening ?? [],
       },
-      `serving ${formatPrefix6(config.pref64)} on ${device.name}: ${device.fds.length} workers, offloads ${offloads}`,
+      `serving ${pref64 ?? 'explicit maps'} on ${device.name}: ${device.fds.length} workers, offloads ${offloads}`,
     );
-    log.info({ event: 'try' }, `try, from an IPv6 host that routes here:  ping ${ping}`);
+    if (config.pref64 !== null) {
+      const ping = exampleAddress(config.pref64);
+      log.info({ event: 'try' }, `try, from an IPv6 host that routes here:  ping ${ping}`);
+    }
     const listening = dns64?.listening.find(({ address }) => address.includes(':')) ?? dns64?.listening[0];
     if (listening !== undefined) {
       const port = listening.port === 53 ? '' : ` -p ${listening.port}`;

@@ -21,6 +21,14 @@ export const UDP_ZERO_CALC = 1;
 export const UDP_ZERO_FORWARD = 2;
 const UDP_ZERO = { drop: UDP_ZERO_DROP, calc: UDP_ZERO_CALC, forward: UDP_ZERO_FORWARD } as const;
 
+export const REPRESENTS_ALL = 0;
+/** RFC 6052 section 3.1: not the non-global ones. */
+export const REPRESENTS_GLOBAL = 1;
+/** There is no pref64. */
+export const REPRESENTS_NONE = 2;
+/** Stands for no pref64: multicast addresses, in which no packet comes that far. */
+const NO_PREF64 = { address: [-1, -1, -1, 0], length: 96 } as const;
+
 /** The parts of a task that the translator uses. */
 export type TranslatorMemory = Pick<
   WorkerTask,
@@ -56,8 +64,8 @@ export class Context {
   readonly mask0: number;
   readonly mask1: number;
   readonly mask2: number;
-  /** The prefix is the well-known one and may not represent non-global addresses. */
-  readonly globalOnly: boolean;
+  /** Which IPv4 addresses the prefix may represent: those that REPRESENTS_… tells. */
+  readonly represents: number;
   readonly own4: number;
   readonly own60: number;
   readonly own61: number;
@@ -150,7 +158,7 @@ export class Context {
     this.maps4 = new PrefixTable(task.maps4);
     this.maps6 = new PrefixTable(task.maps6);
 
-    const { address, length } = s.pref64;
+    const { address, length } = s.pref64 ?? NO_PREF64;
     this.pref64Length = length;
     this.prefix0 = address[0];
     this.prefix1 = address[1];
@@ -158,8 +166,9 @@ export class Context {
     this.mask0 = maskWord6(length, 0);
     this.mask1 = maskWord6(length, 1);
     this.mask2 = maskWord6(length, 2);
-    this.globalOnly =
-      s.wkpfStrict && length === 96 && address.every((word, i) => word === WELL_KNOWN_PREFIX.address[i]);
+    const isWellKnown = length === 96 && address.every((word, i) => word === WELL_KNOWN_PREFIX.address[i]);
+    if (s.pref64 === null) this.represents = REPRESENTS_NONE;
+    else this.represents = s.wkpfStrict && isWellKnown ? REPRESENTS_GLOBAL : REPRESENTS_ALL;
     this.own4 = s.ipv4Address | 0;
     [this.own60, this.own61, this.own62, this.own63] = s.ipv6Address;
     this.device4 = s.deviceAddresses4.map((ipv4) => ipv4 | 0);

@@ -7,7 +7,7 @@ import { VALUE_IPV4, VALUE_IPV4_LENGTH, VALUE_IPV6, VALUE_IPV6_LENGTH } from '..
 import { mask4 } from '../wire/address.js';
 import { embeddedWord, extractEmbedded, isNonGlobal4 } from '../wire/rfc6052.js';
 import type { Context } from './context.js';
-import { DROP_LOOP, FORWARD } from './context.js';
+import { DROP_LOOP, FORWARD, REPRESENTS_ALL, REPRESENTS_NONE } from './context.js';
 
 export const DROP_V4_ADDRESS = counter('drop-v4-address');
 export const DROP_V6_ADDRESS = counter('drop-v6-address');
@@ -162,8 +162,9 @@ export function extract(ctx: Context, w1: number, w2: number, w3: number): numbe
 /** FORWARD, or why an IPv4 address that no map names may not be represented under pref64. */
 export function checkRepresentable(ctx: Context, address: number): number {
   if (isForbidden4(ctx, address)) return DROP_V4_ADDRESS;
-  // RFC 6052 section 3.1: the Well-Known Prefix must not represent non-global IPv4 addresses.
-  if (ctx.globalOnly && isNonGlobal4(address)) return DROP_NON_GLOBAL;
+  if (ctx.represents !== REPRESENTS_ALL && (ctx.represents === REPRESENTS_NONE || isNonGlobal4(address))) {
+    return DROP_NON_GLOBAL;
+  }
   return FORWARD;
 }
 

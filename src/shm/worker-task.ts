@@ -5,7 +5,8 @@ import type { HostTableBuffers } from './host-table.js';
 
 /** What the translator needs to know. All lengths in bytes; IPv4 addresses unsigned. */
 export interface TranslatorSettings {
-  readonly pref64: Prefix6;
+  /** Null: only explicit maps translate. */
+  readonly pref64: Prefix6 | null;
   readonly wkpfStrict: boolean;
   /** The translator's own addresses: they answer ping and are the source of its ICMP errors. */
   readonly ipv4Address: number;

@@ -77,6 +77,8 @@ export const settings = (more: Partial<NetdevSettings> = {}): NetdevSettings => 
   masquerade: true,
   masqueradeSource: { address: 0x0a400000, length: 24 },
   runDir: join(top, 'run', 'nat64d'),
+  configure: true,
+  up: false,
   ...more,
 });
 

@@ -6,7 +6,7 @@ import type { InterfaceAddress } from './types.js';
 
 /** Null: malformed, which the schema reports; rules about it are left out. Undefined: not in the file. */
 export interface Given {
-  readonly pref64: Prefix6 | null;
+  readonly pref64: Prefix6 | false | null;
   readonly wkpfStrict: boolean | null;
   readonly ipv4Address: number | null | undefined;
   readonly ipv6Address: Address6 | null | undefined;

@@ -24,7 +24,7 @@ export function checkMaps({ maps, pref64 }: Given, taken: Taken, lineOf: LineOf,
   for (const [index, map] of maps.entries()) {
     checkPair(map, index, wrong);
     checkIpv4(map, index, taken.ipv4Address, wrong);
-    checkIpv6(map, index, pref64, taken.ipv6Address, wrong);
+    checkIpv6(map, index, pref64 || null, taken.ipv6Address, wrong);
   }
   checkTwice(maps, lineOf, wrong);
   checkOverlaps(maps, lineOf, wrong);

@@ -26,7 +26,7 @@ export interface Addresses {
 /** Checks what is known, and works out the addresses that are not given. */
 export function checkRules(given: Given, lineOf: LineOf, wrong: Report): Addresses {
   const { pref64, pool4 } = given;
-  if (pref64 !== null) {
+  if (pref64) {
     const reserved = reserved6(pref64, 'translator');
     if (reserved !== null) wrong(['pref64'], `${formatPrefix6(pref64)} ${reserved}`);
   }
@@ -50,18 +50,25 @@ export function complete(
   const { translation, dns64 } = input;
   return {
     file,
-    pref64: input.pref64,
+    warnings:
+      input.pref64 === false && dns64.enabled ? [`${file}: DNS64 is off, because pref64 is false`] : [],
+    pref64: input.pref64 || null,
     wkpfStrict: input['wkpf-strict'],
     ipv4Address: own.ipv4Address,
     ipv6Address: own.ipv6Address,
     pool4: input.pool4 === false ? null : input.pool4,
     maps: input.map,
+    mapFile: input['map-file'] ?? null,
     mapLifetimeSec: input['map-lifetime'],
     maxMapsPer64: input['max-maps-per-64'],
     workers: input.workers,
     dataDir: input['data-dir'],
     runDir: input['run-dir'],
-    device: { ...input.device, addresses: own.device },
+    // Those that follow from the pool are for a device that we set up; without, the administrator chose others.
+    device: {
+      ...input.device,
+      addresses: input.device.configure ? own.device : (input.device.addresses ?? []),
+    },
     translation: {
       ipv6Mtu: translation['ipv6-mtu'] ?? null,
       ipv4Mtu: translation['ipv4-mtu'] ?? null,
@@ -76,7 +83,7 @@ export function complete(
       icmpErrorBurst: translation['icmp-error-burst'],
     },
     dns64: {
-      enabled: dns64.enabled,
+      enabled: dns64.enabled && input.pref64 !== false,
       required: dns64.required,
       listen: dns64.listen ?? own.device.flatMap(listenOn),
       forwarders: dns64.forwarders,
@@ -96,10 +103,10 @@ function listenOn(on: InterfaceAddress): SocketAddress[] {
 /** RFC 6052 section 3.1: whether pref64 may not represent this IPv4 address. */
 function isRefused({ pref64, wkpfStrict }: Given, ipv4: number): boolean {
   const isWellKnown =
-    pref64 !== null &&
+    pref64 &&
     pref64.length === WELL_KNOWN_PREFIX.length &&
     equalAddress6(pref64.address, WELL_KNOWN_PREFIX.address);
-  return isWellKnown && wkpfStrict === true && isNonGlobal4(ipv4);
+  return isWellKnown === true && wkpfStrict === true && isNonGlobal4(ipv4);
 }
 
 function refusal(ipv4: number): string {
@@ -128,6 +135,10 @@ function ownIpv6(given: Given, ipv4: number | null, wrong: Report): Address6 | n
   if (ipv6Address === null) return null;
   if (ipv6Address === undefined) {
     if (ipv4 === null || pref64 === null) return null;
+    if (pref64 === false) {
+      wrong(path, 'is missing; without a pref64 it must be given, as an IPv6 address that no host has');
+      return null;
+    }
     if (!isRefused(given, ipv4)) return embedAddress(pref64, ipv4);
     wrong(
       path,
@@ -137,7 +148,7 @@ function ownIpv6(given: Given, ipv4: number | null, wrong: Report): Address6 | n
   }
   const reserved = reserved6({ address: ipv6Address, length: 128 }, 'translator');
   if (reserved !== null) wrong(path, `${formatAddress6(ipv6Address)} ${reserved}`);
-  if (pref64 !== null && ipv4 !== null && prefix6Contains(pref64, ipv6Address)) {
+  if (pref64 && ipv4 !== null && prefix6Contains(pref64, ipv6Address)) {
     if (!equalAddress6(ipv6Address, embedAddress(pref64, ipv4))) {
       wrong(
         path,
@@ -179,7 +190,7 @@ function wrongOnDevice(
     return reserved && `${formatAddress4(on.address)} ${reserved}`;
   }
   const { pref64 } = given;
-  if (pref64 !== null && prefix6Contains(pref64, on.address)) {
+  if (pref64 && prefix6Contains(pref64, on.address)) {
     const ipv4 = extractAddress(pref64.length, on.address);
     if (isRefused(given, ipv4)) return `${refusal(ipv4)}; give an IPv6 address outside the prefix`;
   }
@@ -207,6 +218,8 @@ function defaultDeviceAddresses(
   }
   return [
     { family: 4, address, length: 32 },
-    { family: 6, address: embedAddress(pref64, address), length: 128 },
+    ...(pref64 === false
+      ? []
+      : [{ family: 6 as const, address: embedAddress(pref64, address), length: 128 }]),
   ];
 }

@@ -11,7 +11,7 @@ import {
   parsePrefix6,
 } from '../../wire/address.js';
 import { PREF64_LENGTHS } from '../../wire/rfc6052.js';
-import type { InterfaceAddress, SocketAddress } from './types.js';
+import { type InterfaceAddress, PACKET_EVENTS, type SocketAddress } from './types.js';
 
 /** A string that `read` understands; null is answered with what is allowed. */
 function text<T>(read: (value: string) => T | null, allowed: string) {
@@ -151,11 +151,14 @@ const pool4 = either(
   "it must be false, or an IPv4 prefix of length 4 to 31 without host bits, as in '10.64.0.0/16'",
 );
 
+const pref64 = either(
+  z.literal(false),
+  readPref64,
+  "it must be an IPv6 prefix of length 32, 40, 48, 56, 64 or 96 without host bits and with bits 64 to 71 zero (RFC 6052), as in '64:ff9b:1::/96'; or false",
+);
+
 export const schema = table({
-  pref64: text(
-    readPref64,
-    "it must be an IPv6 prefix of length 32, 40, 48, 56, 64 or 96 without host bits and with bits 64 to 71 zero (RFC 6052), as in '64:ff9b:1::/96'",
-  ).prefault('64:ff9b:1::/96'),
+  pref64: pref64.prefault('64:ff9b:1::/96'),
   'wkpf-strict': boolean.default(true),
   'ipv4-address': text(parseAddress4, 'it must be an IPv4 address').optional(),
   'ipv6-address': text(parseAddress6, 'it must be an IPv6 address').optional(),
@@ -165,6 +168,7 @@ export const schema = table({
   workers: integer(0, 64).default(0),
   'data-dir': absolutePath.prefault('/var/lib/nat64d'),
   'run-dir': absolutePath.prefault('/run/nat64d'),
+  'map-file': absolutePath.optional(),
   map: list(
     table({
       ipv4: text(readMap4, 'it must be an IPv4 address or a prefix without host bits'),
@@ -182,6 +186,8 @@ export const schema = table({
       ),
     ).optional(),
     configure: boolean.default(true),
+    up: boolean.default(false),
+    routes: list(text(readAnyPrefix, 'it must be an address or a prefix without host bits')).default([]),
     forwarding: boolean.default(true),
     masquerade: masquerade.default(true),
     offload: boolean.default(true),
@@ -212,6 +218,7 @@ export const schema = table({
   log: table({
     level: oneOf(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
     format: oneOf(['auto', 'pretty', 'json']).default('auto'),
+    packets: list(oneOf(PACKET_EVENTS)).default([]),
   }).prefault({}),
 });
 

@@ -1,4 +1,4 @@
-/** The configuration in force: what every config format (TOML now, tayga.conf later) becomes. */
+/** The configuration in force: what every config format (TOML, tayga.conf) becomes. */
 import type { Address6, Prefix4, Prefix6 } from '../../wire/address.js';
 
 /** An explicit address mapping (RFC 7757): `32 - ipv4.length <= 128 - ipv6.length`. */
@@ -23,8 +23,11 @@ export interface DeviceConfig {
   readonly mtu: number;
   /** Addresses of the kernel on the device: those that DNS64 listens on and that the gateway's own traffic uses. */
   readonly addresses: readonly InterfaceAddress[];
-  /** Whether the gateway sets up device, routes and sysctls itself. */
+  /** Whether the gateway sets up device, routes and sysctls itself. Without, the addresses are those that the kernel has. */
   readonly configure: boolean;
+  /** What is set up even without `configure`: the device taken up, and routes through it beside those that follow from the rest. */
+  readonly up: boolean;
+  readonly routes: readonly (Prefix4 | Prefix6)[];
   /** Whether to turn forwarding on in the kernel; no effect without `configure`. */
   readonly forwarding: boolean;
   /** NAT44 for the pool: off, for everything that leaves by another device than ours, or by the named one. */
@@ -66,16 +69,24 @@ export interface Dns64Config {
   readonly allowFrom: readonly (Prefix4 | Prefix6)[] | null;
 }
 
+/** What may be logged packet by packet: dropped, answered with an ICMP error, an ICMP error in transit, for the translator itself, a new map. */
+export const PACKET_EVENTS = ['drop', 'reject', 'icmp', 'self', 'dyn'] as const;
+export type PacketEvent = (typeof PACKET_EVENTS)[number];
+
 export interface LogConfig {
   readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent';
   /** auto: pretty on a terminal, JSON otherwise. */
   readonly format: 'auto' | 'pretty' | 'json';
+  readonly packets: readonly PacketEvent[];
 }
 
 export interface GatewayConfig {
   /** The file it came from, for messages. */
   readonly file: string;
-  readonly pref64: Prefix6;
+  /** What is allowed but hardly meant, each a line with its place. */
+  readonly warnings: readonly string[];
+  /** Null: none, only explicit maps translate. */
+  readonly pref64: Prefix6 | null;
   /** Refuse to represent non-global IPv4 addresses under the Well-Known Prefix (RFC 6052 section 3.1). */
   readonly wkpfStrict: boolean;
   /** The translator's own addresses: sources of its ICMP errors; they answer ping. Never the kernel's. */
@@ -84,6 +95,8 @@ export interface GatewayConfig {
   /** Null: no dynamic maps. */
   readonly pool4: Prefix4 | null;
   readonly maps: readonly ExplicitMap[];
+  /** A file of further explicit maps, read again at each reload. Absolute. */
+  readonly mapFile: string | null;
   /** A dynamic map is valid this long after its last packet. */
   readonly mapLifetimeSec: number;
   /** Dynamic maps that one IPv6 /64 may hold at a time. 0: no limit. */

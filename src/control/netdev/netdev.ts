@@ -71,11 +71,12 @@ export async function configureNetdev(settings: NetdevSettings, log: NetdevLog):
   const netdev = new Netdev(log);
   try {
     // Masquerade before the routes: no packet of the pool is to leave as it is.
-    await setMasquerade(netdev, settings, log);
-    await setLink(netdev, settings);
+    if (settings.configure) await setMasquerade(netdev, settings, log);
+    if (settings.configure) await setLink(netdev, settings);
+    else if (settings.up) await takeUp(netdev, settings);
     await setAddresses(netdev, settings);
     await setRoutes(netdev, settings, log);
-    await setForwarding(netdev, settings, log);
+    if (settings.configure) await setForwarding(netdev, settings, log);
   } catch (error) {
     await netdev.restore();
     throw error as NetdevError;
@@ -117,6 +118,11 @@ async function setLink(netdev: Netdev, { device, mtu }: NetdevSettings): Promise
   netdev.note(`device ${device}: up, MTU ${mtu}`);
 }
 
+async function takeUp(netdev: Netdev, { device }: NetdevSettings): Promise<void> {
+  await ipBatch(`cannot take the device ${device} up`, [`link set dev ${device} up`]);
+  netdev.note(`device ${device}: up`);
+}
+
 async function setAddresses(netdev: Netdev, { device, addresses }: NetdevSettings): Promise<void> {
   if (addresses.length === 0) return;
   const what = `cannot set the addresses of ${device}`;
@@ -136,6 +142,7 @@ async function setAddresses(netdev: Netdev, { device, addresses }: NetdevSetting
 
 async function setRoutes(netdev: Netdev, settings: NetdevSettings, log: NetdevLog): Promise<void> {
   const { device, routes } = settings;
+  if (routes.length === 0) return;
   const what = `cannot set the routes to ${device}`;
   const existing = {
     4: await ipJson<KernelRoute>(what, ['-4', 'route', 'show']),

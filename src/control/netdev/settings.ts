@@ -5,6 +5,7 @@ import {
   formatPrefix4,
   formatPrefix6,
   type Prefix4,
+  type Prefix6,
   prefix4Contains,
   prefix6Contains,
 } from '../../wire/address.js';
@@ -21,6 +22,9 @@ export interface NetdevRoute {
 
 export interface NetdevSettings {
   readonly device: string;
+  /** Without it, only `up`, `addresses` and `routes` are set. */
+  readonly configure: boolean;
+  readonly up: boolean;
   readonly mtu: number;
   readonly addresses: readonly InterfaceAddress[];
   readonly routes: readonly NetdevRoute[];
@@ -38,12 +42,22 @@ export function formatInterfaceAddress(address: InterfaceAddress): string {
   return `${text}/${address.length}`;
 }
 
+/** The prefixes that `routes` under [device] names. */
+function listedRoutes({ device }: GatewayConfig): NetdevRoute[] {
+  return device.routes.map((route) =>
+    typeof route.address === 'number'
+      ? { family: 4, prefix: formatPrefix4(route as Prefix4), key: 'routes' }
+      : { family: 6, prefix: formatPrefix6(route as Prefix6), key: 'routes' },
+  );
+}
+
 /** Every prefix that must reach the translator: pref64, the pool, the maps' IPv4 side, and its own two addresses. */
 function routesOf(config: GatewayConfig): NetdevRoute[] {
   const { pref64, pool4, maps, ipv4Address, ipv6Address } = config;
   const prefixes4 = [...(pool4 === null ? [] : [pool4]), ...maps.map((map) => map.ipv4)];
-  const routes: NetdevRoute[] = [{ family: 6, prefix: formatPrefix6(pref64), key: 'pref64' }];
-  if (!prefix6Contains(pref64, ipv6Address)) {
+  const routes: NetdevRoute[] = [];
+  if (pref64 !== null) routes.push({ family: 6, prefix: formatPrefix6(pref64), key: 'pref64' });
+  if (pref64 === null || !prefix6Contains(pref64, ipv6Address)) {
     routes.push({ family: 6, prefix: `${formatAddress6(ipv6Address)}/128`, key: 'ipv6-address' });
   }
   for (const prefix of prefixes4) {
@@ -52,17 +66,20 @@ function routesOf(config: GatewayConfig): NetdevRoute[] {
   if (!prefixes4.some((prefix) => prefix4Contains(prefix, ipv4Address))) {
     routes.push({ family: 4, prefix: `${formatAddress4(ipv4Address)}/32`, key: 'ipv4-address' });
   }
+  routes.push(...listedRoutes(config));
   return routes.filter((route, index) => routes.findIndex((r) => r.prefix === route.prefix) === index);
 }
 
 /** The settings of the device that a configuration asks for. */
 export function netdevSettings(config: GatewayConfig): NetdevSettings {
-  const { name, mtu, addresses, forwarding, masquerade } = config.device;
+  const { name, configure, up, mtu, addresses, forwarding, masquerade } = config.device;
   return {
     device: name,
+    configure,
+    up,
     mtu,
     addresses,
-    routes: routesOf(config),
+    routes: configure ? routesOf(config) : listedRoutes(config),
     forwarding,
     masquerade,
     masqueradeSource: config.pool4,

@@ -27,7 +27,7 @@ for (const [ipv4Address, ipv6Address] of [
   ['203.0.113.15', '2001:db8:b:e000::'],
   ['203.0.113.9', '2001:db8:c::9'],
 ] as const) {
-  test(`RFC 7757 section 3.3: ${ipv4Address} is ${ipv6Address}, as source and destination`, () => {
+  test(`RFC 7757 section 3.3: ${ipv4Address} is ${ipv6Address}, as source and destination [R7915-63]`, () => {
     const harness = new Harness({ maps });
     check(harness.send(ipv4({ src: SERVER4, dst: ipv4Address }, udp({}))).frames[0]!.bytes, 6, {
       dst: ipv6Address,
@@ -131,4 +131,14 @@ test('a hop limit that ends in a hairpin is answered by ICMPv6', () => {
 test('a packet for a pool address that nobody has is answered, not sent round', () => {
   const { verdict } = new Harness({ maps }).send(ipv6({ src: A6, dst: under('10.64.200.200') }, udp({})));
   assert.equal(verdict, 'drop-v6-no-map-destination');
+});
+
+test('RFC 7757 section 3: without a pref64 only explicit maps translate', () => {
+  const options = { maps, settings: { pref64: null, ipv6Address: [0x20010db8, 0, 0, 0x64] as const } };
+  check(new Harness(options).send(ipv6({ src: A6, dst: '2001:db8:ffff::1' }, udp({}))).frames[0]!.bytes, 6, {
+    upper: { kind: 'icmp', type: 1, code: 0 },
+  });
+  const to = (src: string) => new Harness(options).send(ipv4({ src, dst: A4 }, udp({})));
+  assert.equal(to('8.8.8.8').verdict, 'drop-v4-no-map-source');
+  check(to('8.8.8.8').frames[0]!.bytes, 4, { upper: { kind: 'icmp', type: 3, code: 10 } });
 });

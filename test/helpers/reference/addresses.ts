@@ -93,7 +93,7 @@ interface ExplicitMap {
 export class Addresses {
   readonly own4: bigint;
   readonly own6: bigint;
-  readonly pref64: Prefix;
+  readonly pref64: Prefix | null;
   readonly pool4: Prefix | null;
   readonly #device4: bigint[];
   readonly #device6: bigint[];
@@ -106,12 +106,13 @@ export class Addresses {
   constructor(settings: TranslatorSettings, maps: readonly (readonly [string, string])[]) {
     this.own4 = BigInt(settings.ipv4Address);
     this.own6 = bigint6(settings.ipv6Address);
-    this.pref64 = { address: bigint6(settings.pref64.address), length: settings.pref64.length, width: 128 };
+    const { pref64 } = settings;
+    this.pref64 = pref64 && { address: bigint6(pref64.address), length: pref64.length, width: 128 };
     this.pool4 = prefixOf4(settings.pool4);
     this.#device4 = settings.deviceAddresses4.map(BigInt);
     this.#device6 = settings.deviceAddresses6.map(bigint6);
     this.#isStrict =
-      settings.wkpfStrict && this.pref64.length === 96 && this.pref64.address === WELL_KNOWN.address;
+      settings.wkpfStrict && this.pref64?.length === 96 && this.pref64.address === WELL_KNOWN.address;
     this.#isClassEForwarded = settings.forwardClassE;
     this.#errorSources = prefixOf4(settings.icmpSourcePool4);
     this.#maps = maps.map(([ipv4, ipv6]) => ({ ipv4: prefix(ipv4), ipv6: prefix(ipv6) }));
@@ -123,7 +124,7 @@ export class Addresses {
 
   isNever4 = (ipv4: bigint): boolean =>
     isIn(NEVER_4, ipv4) || (!this.#isClassEForwarded && contains(CLASS_E, ipv4));
-  isInPref64 = (ipv6: bigint): boolean => contains(this.pref64, ipv6);
+  isInPref64 = (ipv6: bigint): boolean => this.pref64 !== null && contains(this.pref64, ipv6);
   isInPool = (ipv4: bigint): boolean => this.pool4 !== null && contains(this.pool4, ipv4);
   isDevice4 = (ipv4: bigint): boolean => this.#device4.includes(ipv4);
   isDevice6 = (ipv6: bigint): boolean => this.#device6.includes(ipv6);
@@ -162,14 +163,14 @@ export class Addresses {
   }
 
   /** The address under pref64 (RFC 6052). */
-  under = (ipv4: bigint): bigint => embed(this.pref64, ipv4);
+  under = (ipv4: bigint): bigint => embed(this.pref64 as Prefix, ipv4);
 
-  embedded = (ipv6: bigint): bigint => extract(this.pref64, ipv6);
+  embedded = (ipv6: bigint): bigint => extract(this.pref64 as Prefix, ipv6);
 
   /** Why an IPv4 address may not stand under pref64. */
   whyNotRepresentable(ipv4: bigint) {
     if (this.isNever4(ipv4)) return 'drop-v4-address';
-    return this.isRefusedByWellKnown(ipv4) ? 'drop-non-global' : null;
+    return this.pref64 === null || this.isRefusedByWellKnown(ipv4) ? 'drop-non-global' : null;
   }
 
   /** Why no IPv6 host may be sent packets from an IPv4 address without an explicit map. */

@@ -62,15 +62,16 @@ function text6(address: bigint): string {
 interface Choice {
   readonly pref64: string;
   readonly hasPool: boolean;
+  readonly hasPref64: boolean;
   readonly isOwnOutside: boolean;
   readonly settings: Partial<TranslatorSettings>;
 }
 
-function setup({ pref64, hasPool, isOwnOutside, settings }: Choice): Setup {
+function setup({ pref64, hasPool, hasPref64, isOwnOutside, settings }: Choice): Setup {
   const words64 = prefix6(pref64);
   const under = (text: string) =>
     embed({ address: bigint6(words64.address), length: words64.length, width: 128 }, ipv4(text));
-  const own6 = isOwnOutside ? ipv6('2620:0:77::1') : under(OWN4);
+  const own6 = isOwnOutside || !hasPref64 ? ipv6('2620:0:77::1') : under(OWN4);
   const device6 = under(DEVICE4);
   const hosts: [string, string][] = [
     ...HOSTS,
@@ -137,7 +138,12 @@ function setup({ pref64, hasPool, isOwnOutside, settings }: Choice): Setup {
       maps: MAPS,
       hosts,
       ...(hasPool ? {} : { pool4: null }),
-      settings: { ...settings, ipv6Address: words(own6), deviceAddresses6: [words(device6)] },
+      settings: {
+        ...settings,
+        ...(hasPref64 ? {} : { pref64: null }),
+        ipv6Address: words(own6),
+        deviceAddresses6: [words(device6)],
+      },
     },
   };
 }
@@ -149,6 +155,7 @@ export const setups: fc.Arbitrary<Setup> = fc
   .record({
     pref64: fc.constantFrom(...PREFIXES),
     hasPool: fc.constantFrom(...new Array<boolean>(9).fill(true), false),
+    hasPref64: fc.constantFrom(...new Array<boolean>(9).fill(true), false),
     isOwnOutside: usually(false, true),
     settings: fc.record({
       wkpfStrict: usually(true, false),
@@ -173,7 +180,13 @@ function pick(setup: Setup, family: 4 | 6, ...usual: string[]): fc.Arbitrary<str
   );
 }
 
-const any = setup({ pref64: PREFIXES[0] as string, hasPool: true, isOwnOutside: false, settings: {} });
+const any = setup({
+  pref64: PREFIXES[0] as string,
+  hasPool: true,
+  hasPref64: true,
+  isOwnOutside: false,
+  settings: {},
+});
 const source6 = pick(any, 6, 'host', 'host', 'host', 'host2', 'explicitLong', 'explicitWord1');
 const destination6 = pick(
   any,

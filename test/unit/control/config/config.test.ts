@@ -29,6 +29,8 @@ test('an empty file is the default configuration', () => {
     ipv6Address: parseAddress6('64:ff9b:1::10.64.0.1'),
     pool4: parsePrefix4('10.64.0.0/16'),
     maps: [],
+    mapFile: null,
+    warnings: [],
     mapLifetimeSec: 124 * 60,
     maxMapsPer64: 256,
     workers: 0,
@@ -45,6 +47,8 @@ test('an empty file is the default configuration', () => {
       forwarding: true,
       masquerade: true,
       offload: true,
+      up: false,
+      routes: [],
     },
     translation: {
       ipv6Mtu: null,
@@ -69,7 +73,7 @@ test('an empty file is the default configuration', () => {
       forwarders: [],
       allowFrom: null,
     },
-    log: { level: 'info', format: 'auto' },
+    log: { level: 'info', format: 'auto', packets: [] },
   });
 });
 
@@ -98,6 +102,7 @@ test('the values that the sample file shows are the defaults, but where there is
     {
       ...shown,
       maps: [],
+      mapFile: null,
       translation: { ...shown.translation, ipv6Mtu: null, ipv4Mtu: null, icmpSourcePool4: null },
       dns64: { ...shown.dns64, allowFrom: null },
     },

@@ -165,6 +165,8 @@ test('routeCommand: the source is the device address of the same family', () => 
     masquerade: false,
     masqueradeSource: null,
     runDir: '/run/nat64d',
+    configure: true,
+    up: false,
   };
   assert.equal(routeCommand(PREF64, settings), 'route add 64:ff9b::/96 dev nat64 src fd64::1');
   assert.equal(routeCommand(POOL, settings), 'route add 10.64.0.0/24 dev nat64');

@@ -25,12 +25,14 @@ const prefix6 = (text: string) => {
 
 const CONFIG: GatewayConfig = {
   file: 'nat64d.toml',
+  warnings: [],
   pref64: prefix6('64:ff9b::/96'),
   wkpfStrict: true,
   ipv4Address: address4('10.64.0.1'),
   ipv6Address: address6('fd64::2'),
   pool4: prefix4('10.64.0.0/24'),
   maps: [{ ipv4: prefix4('198.51.100.7/32'), ipv6: prefix6('2001:db8::7/128') }],
+  mapFile: null,
   mapLifetimeSec: 7440,
   maxMapsPer64: 0,
   workers: 0,
@@ -44,6 +46,8 @@ const CONFIG: GatewayConfig = {
       { family: 6, address: address6('fd64::1'), length: 64 },
     ],
     configure: true,
+    up: false,
+    routes: [],
     forwarding: true,
     masquerade: 'eth0',
     offload: true,
@@ -62,7 +66,7 @@ const CONFIG: GatewayConfig = {
     icmpErrorBurst: 50,
   },
   dns64: { enabled: false, required: false, listen: [], forwarders: [], allowFrom: null },
-  log: { level: 'info', format: 'auto' },
+  log: { level: 'info', format: 'auto', packets: [] },
 };
 
 test('netdevSettings takes the device section over', () => {
