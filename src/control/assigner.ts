@@ -19,6 +19,8 @@ export class Assigner {
   readonly #log: Log;
   assigned = 0;
   refused = 0;
+  /** Whether each new map, and each refusal, is logged. */
+  logsMaps = false;
 
   constructor(pool: DynamicPool, publisher: MapPublisher, state: Int32Array, clock: Clock, log: Log) {
     this.#pool = pool;
@@ -42,21 +44,24 @@ export class Assigner {
       if (index < 0) {
         this.refused++;
         this.noteFullness();
-        this.#log.debug(
-          { event: 'refused', host: formatAddress6(host) },
-          `no address for ${formatAddress6(host)}`,
-        );
+        if (this.logsMaps)
+          this.#log.info(
+            { event: 'refused', host: formatAddress6(host) },
+            `no address for ${formatAddress6(host)}`,
+          );
         reply(host, ANSWER_REFUSED);
         return;
       }
       this.assigned++;
-      this.#log.debug(
-        { event: 'assigned', host: formatAddress6(host), ipv4: formatAddress4(this.#pool.addressOf(index)) },
-        `${formatAddress6(host)} is now ${formatAddress4(this.#pool.addressOf(index))}`,
-      );
+      if (this.logsMaps) this.#logMap(host, index);
       this.#publisher.whenPublished(index, () => reply(host, ANSWER_ASSIGNED));
     });
     if (taken === SLICE) setImmediate(() => this.answer(workers, worker));
+  }
+
+  #logMap(host: Address6, index: number): void {
+    const fields = { host: formatAddress6(host), ipv4: formatAddress4(this.#pool.addressOf(index)) };
+    this.#log.info({ event: 'assigned', ...fields }, `${fields.host} is now ${fields.ipv4}`);
   }
 
   /** Tells workers whether the pool can give an address at all, so that they need not ask. */

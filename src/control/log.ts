@@ -5,6 +5,8 @@ import type { LogConfig } from './config/types.js';
 
 /** What modules log through: pino's shape, so that tests can hand in their own. */
 export interface Log {
+  /** The least level that is written. */
+  level: string;
   debug(fields: object, message: string): void;
   info(fields: object, message: string): void;
   warn(fields: object, message: string): void;

@@ -53,8 +53,11 @@ export class MapPublisher {
     else pending.whenPublished.push(callback);
   }
 
+  /** Publishes nothing any more. Who waits is called back: its question may be asked again. */
   close(): void {
     clearTimeout(this.#timer);
+    for (const { whenPublished } of this.#pending.values()) for (const callback of whenPublished) callback();
+    this.#pending.clear();
   }
 
   #write(index: number, host: Address6): void {

@@ -10,7 +10,7 @@ import { createFrameRing } from '../shm/frame-ring.js';
 import { createHostRing, HostRing } from '../shm/host-ring.js';
 import { epochWord } from '../shm/shared-state.js';
 import { V8_FLAGS } from '../shm/v8-flags.js';
-import type { FromWorker, ToWorker, WorkerTask } from '../shm/worker-task.js';
+import type { FromWorker, PacketNote, Tables, ToWorker, WorkerTask } from '../shm/worker-task.js';
 import type { Log } from './log.js';
 
 const RING_RECORDS = 2048;
@@ -29,6 +29,8 @@ export interface WorkersOptions {
   readonly log: Log;
   /** Questions wait in the ring of this worker. */
   readonly onQuestions: (worker: number) => void;
+  /** A worker tells of packets that are to be logged, and of how many it does not tell. */
+  readonly onPackets: (notes: readonly PacketNote[], left: number) => void;
   /** A worker's device has gone: nothing to replace the worker for. */
   readonly onDeviceLost: (message: string) => void;
 }
@@ -42,6 +44,7 @@ interface Running {
   task: Promise<void>;
   startedMs: number;
   restartDelayMs: number;
+  onReloaded: () => void;
 }
 
 export class Workers {
@@ -49,11 +52,13 @@ export class Workers {
   readonly #piscina: Piscina;
   readonly #running: Running[] = [];
   #isStopping = false;
+  #shared: SharedTask;
   /** How many have been replaced. */
   replaced = 0;
 
   constructor(options: WorkersOptions) {
     this.#options = options;
+    this.#shared = options.shared;
     const count = options.fds.length;
     setFlagsFromString(V8_FLAGS);
     this.#piscina = new Piscina({
@@ -92,6 +97,7 @@ export class Workers {
         task: Promise.resolve(),
         startedMs: 0,
         restartDelayMs: 0,
+        onReloaded: () => {},
       };
       return this.#launch(worker);
     });
@@ -105,6 +111,24 @@ export class Workers {
 
   send(worker: number, message: ToWorker): void {
     this.#running[worker]?.port?.postMessage(message);
+  }
+
+  /**
+   * Hands all workers other tables, those that are started later too. Resolves when none uses those before them any more.
+   * One reload at a time.
+   */
+  async reload(tables: Tables): Promise<void> {
+    this.#shared = { ...this.#shared, ...tables };
+    const done = this.#running.map((running, worker) => {
+      if (running.port === undefined) return undefined;
+      const reloaded = new Promise<void>((resolve) => {
+        running.onReloaded = resolve;
+      });
+      this.send(worker, { type: 'reload', tables });
+      // A worker that dies meanwhile uses no table any more, and the next one begins with these.
+      return Promise.race([reloaded, running.task]);
+    });
+    await Promise.all(done);
   }
 
   /** Ends all tasks and threads. Descriptors stay open. */
@@ -126,7 +150,7 @@ export class Workers {
     running.port = port1;
     running.startedMs = performance.now();
     const task: WorkerTask = {
-      ...this.#options.shared,
+      ...this.#shared,
       worker,
       fd: running.fd,
       ring: running.ring,
@@ -137,7 +161,9 @@ export class Workers {
     return new Promise((serving) => {
       port1.on('message', (message: FromWorker) => {
         if (message.type === 'serving') serving();
-        else this.#options.onQuestions(worker);
+        else if (message.type === 'questions') this.#options.onQuestions(worker);
+        else if (message.type === 'packets') this.#options.onPackets(message.notes, message.left);
+        else running.onReloaded();
       });
       running.task = this.#piscina.run(task, { transferList: [port2] }).then(
         (end: { reason: string; message: string }) => {

@@ -6,7 +6,7 @@ import { counter, workerCounters } from '../shm/counters.js';
 import { LIST_WORDS, SCRATCH_START } from '../shm/frame-ring.js';
 import { HostTable } from '../shm/host-table.js';
 import { PrefixTable } from '../shm/prefix-table.js';
-import type { TranslatorSettings, WorkerTask } from '../shm/worker-task.js';
+import type { Tables, WorkerTask } from '../shm/worker-task.js';
 import { maskWord6 } from '../wire/address.js';
 import { WELL_KNOWN_PREFIX } from '../wire/rfc6052.js';
 import type { IcmpFragments } from './icmp-fragments.js';
@@ -39,9 +39,9 @@ export class Context {
   readonly u8: Uint8Array;
   readonly dv: DataView;
   readonly counters: Float64Array;
-  readonly hosts: HostTable;
-  readonly maps4: PrefixTable;
-  readonly maps6: PrefixTable;
+  hosts!: HostTable;
+  maps4!: PrefixTable;
+  maps6!: PrefixTable;
 
   // Frames to write, as the native addon takes them: pieces, then (offset, length) of each.
   readonly list = new Int32Array(new SharedArrayBuffer(LIST_WORDS * 4));
@@ -56,40 +56,40 @@ export class Context {
   nowSec = 0;
   poolFull = 0;
 
-  // Settings.
-  readonly pref64Length: number;
-  readonly prefix0: number;
-  readonly prefix1: number;
-  readonly prefix2: number;
-  readonly mask0: number;
-  readonly mask1: number;
-  readonly mask2: number;
+  // Settings; see `configure`.
+  pref64Length = 0;
+  prefix0 = 0;
+  prefix1 = 0;
+  prefix2 = 0;
+  mask0 = 0;
+  mask1 = 0;
+  mask2 = 0;
   /** Which IPv4 addresses the prefix may represent: those that REPRESENTS_… tells. */
-  readonly represents: number;
-  readonly own4: number;
-  readonly own60: number;
-  readonly own61: number;
-  readonly own62: number;
-  readonly own63: number;
-  readonly device4: readonly number[];
-  readonly device6: Int32Array;
-  readonly ipv6Mtu: number;
-  readonly ipv4Mtu: number;
-  readonly lowestIpv6Mtu: number;
-  readonly udpZero: number;
-  readonly trafficClassMask: number;
+  represents = 0;
+  own4 = 0;
+  own60 = 0;
+  own61 = 0;
+  own62 = 0;
+  own63 = 0;
+  device4: readonly number[] = [];
+  device6: Int32Array = new Int32Array(0);
+  ipv6Mtu = 0;
+  ipv4Mtu = 0;
+  lowestIpv6Mtu = 0;
+  udpZero = 0;
+  trafficClassMask = 0;
   /** MSS that fits both sides, and that fits the IPv6 side, which is all that a hairpin sees; 0: no clamp. */
-  readonly mssLimit: number;
-  readonly hairpinMssLimit: number;
+  mssLimit = 0;
+  hairpinMssLimit = 0;
   /** First address, and number, of the sources for ICMP errors of unmapped routers. */
-  readonly icmpSource4: number;
-  readonly icmpSourceCount: number;
-  readonly forwardClassE: boolean;
-  readonly icmpErrorsPerMs: number;
-  readonly icmpErrorBurst: number;
+  icmpSource4 = 0;
+  icmpSourceCount = 0;
+  forwardClassE = false;
+  icmpErrorsPerMs = 0;
+  icmpErrorBurst = 0;
 
   // ICMP error budget.
-  icmpTokens: number;
+  icmpTokens = Number.POSITIVE_INFINITY;
   icmpRefillMs = 0;
 
   // IPv4 identifications: every worker walks its own residue class, so that two never give the same one at a time.
@@ -150,13 +150,22 @@ export class Context {
   icmpExtensible = false;
 
   constructor(task: TranslatorMemory) {
-    const s: TranslatorSettings = task.settings;
     this.u8 = new Uint8Array(task.ring);
     this.dv = new DataView(task.ring);
     this.counters = workerCounters(task.counters, task.worker);
-    this.hosts = new HostTable(task.hosts);
-    this.maps4 = new PrefixTable(task.maps4);
-    this.maps6 = new PrefixTable(task.maps6);
+    this.identification = task.worker;
+    this.identificationStep = task.workerCount;
+    this.configure(task);
+  }
+
+  /** Takes settings and tables over, at the start and at a reload: never in the middle of a burst. */
+  configure(tables: Tables): void {
+    const s = tables.settings;
+    this.hosts = new HostTable(tables.hosts);
+    this.maps4 = new PrefixTable(tables.maps4);
+    this.maps6 = new PrefixTable(tables.maps6);
+    // The index of another table says nothing about this one.
+    this.recentGeneration = 0;
 
     const { address, length } = s.pref64 ?? NO_PREF64;
     this.pref64Length = length;
@@ -185,9 +194,7 @@ export class Context {
     this.forwardClassE = s.forwardClassE;
     this.icmpErrorsPerMs = s.icmpErrorsPerSec / 1000;
     this.icmpErrorBurst = s.icmpErrorBurst;
-    this.icmpTokens = s.icmpErrorBurst;
-    this.identification = task.worker;
-    this.identificationStep = task.workerCount;
+    this.icmpTokens = Math.min(this.icmpTokens, s.icmpErrorBurst);
   }
 
   /** Takes `count` identifications in a row (RFC 6864: not repeated soon), and returns the first. */

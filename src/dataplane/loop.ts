@@ -16,14 +16,15 @@ import {
 } from '../shm/frame-ring.js';
 import { ANSWER_REFUSED, HostRing } from '../shm/host-ring.js';
 import { CLOCK, EPOCH_BUSY, epochWord, GENERATION, POOL_FULL } from '../shm/shared-state.js';
-import type { WorkerTask } from '../shm/worker-task.js';
+import type { FromWorker, Tables, WorkerTask } from '../shm/worker-task.js';
 import type { Address6 } from '../wire/address.js';
 import { IPV6_HEADER, IPV6_SOURCE } from '../wire/ip.js';
 import { VNET_GSO_TYPE, VNET_HEADER } from '../wire/vnet.js';
 import { type Context, count, HOLD } from './context.js';
 import { DROP_HOLD_FULL, HELD_NEW_HOST, HELD_NOT, HoldArea } from './hold.js';
+import { PacketLog } from './packet-log.js';
 import { Refusals } from './refusals.js';
-import { createContext, translateFrame } from './translate.js';
+import { createContext, reconfigure, translateFrame } from './translate.js';
 import { refuseSource } from './translate-v6-to-v4.js';
 
 const FRAMES_IN_V6 = counter('frames-in-v6');
@@ -53,7 +54,9 @@ export class Loop {
   readonly #refusals = new Refusals();
   readonly #questions: HostRing;
   readonly #answers: HostRing;
-  readonly #ringBell: () => void;
+  readonly #send: (message: FromWorker) => void;
+  /** Null where no packet is to be logged. */
+  #packetLog: PacketLog | null;
   readonly #frames = new Int32Array(new SharedArrayBuffer(BURST_FRAMES * 8));
   readonly #refused = new Int32Array(new SharedArrayBuffer(8));
   /** Numbers of the held hosts that have their answer. */
@@ -65,8 +68,8 @@ export class Loop {
   };
   readonly #translateHeld = (offset: number, length: number) => this.#translate(offset, length, false);
 
-  /** @param ringBell tells control that questions wait */
-  constructor(task: WorkerTask, ringBell: () => void) {
+  /** @param send to control */
+  constructor(task: WorkerTask, send: (message: FromWorker) => void) {
     this.#task = task;
     this.#ctx = createContext(task);
     this.#state = new Int32Array(task.state);
@@ -74,7 +77,15 @@ export class Loop {
     this.#hold = new HoldArea(this.#ctx);
     this.#questions = new HostRing(task.questions);
     this.#answers = new HostRing(task.answers);
-    this.#ringBell = ringBell;
+    this.#send = send;
+    this.#packetLog = PacketLog.of(this.#ctx, task.settings);
+  }
+
+  /** Works with other settings and tables from now on. Never in the middle of a burst. */
+  reload(tables: Tables): void {
+    reconfigure(this.#ctx, tables);
+    this.#refusals.forget();
+    this.#packetLog = PacketLog.of(this.#ctx, tables.settings);
   }
 
   /** Serves the queue until it is empty or others deserve a turn. Throws what the device throws (see native `read`). */
@@ -96,6 +107,8 @@ export class Loop {
     this.#ctx.nowSec = this.#state[CLOCK] as number;
     this.#hold.expire();
     this.#ctx.fragments?.expire();
+    const packets = this.#packetLog?.take();
+    if (packets !== undefined) this.#send({ type: 'packets', ...packets });
   }
 
   /** Begins a burst: takes a view of the tables that stays valid until `leave`, and sends what waited for them. */
@@ -143,9 +156,11 @@ export class Loop {
       if (ctx.u8[offset - VNET_HEADER + VNET_GSO_TYPE] !== 0) count(ctx, SUPER_FRAMES_IN, 1);
       if (isV6 && this.#hold.hostCount !== 0 && this.#joinsHeld(offset, length)) return;
     }
+    this.#packetLog?.before(offset, length);
     let verdict = translateFrame(ctx, offset, length);
     if (verdict === HOLD) verdict = this.#holdFrame(offset, length);
     if (verdict > 0) count(ctx, verdict, 1);
+    this.#packetLog?.after(verdict);
   }
 
   /** Puts a frame behind others of its host that still wait, so that none overtakes another. */
@@ -174,7 +189,7 @@ export class Loop {
     if (held === HELD_NEW_HOST) {
       // A full ring loses the question, not the host: its frames run out of time, and its next one asks again.
       if (this.#questions.push(host0, host1, host2, host3, 0)) count(ctx, HOSTS_ASKED, 1);
-      if (this.#questions.ring()) this.#ringBell();
+      if (this.#questions.ring()) this.#send({ type: 'questions' });
     }
     return 0;
   }

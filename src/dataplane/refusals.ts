@@ -14,6 +14,10 @@ export class Refusals {
     this.#words[at + 4] = nowSec + REMEMBER_SEC;
   }
 
+  forget(): void {
+    this.#words.fill(0);
+  }
+
   has(w0: number, w1: number, w2: number, w3: number, nowSec: number): boolean {
     const words = this.#words;
     const at = slotOf(w0, w1, w2, w3);

@@ -1,5 +1,6 @@
 /** One frame through the translator: what a worker's loop calls, and what tests call. */
 import { counter } from '../shm/counters.js';
+import type { Tables } from '../shm/worker-task.js';
 import { Context, type TranslatorMemory } from './context.js';
 import { readVnetHeader } from './emit.js';
 import { IcmpFragments } from './icmp-fragments.js';
@@ -11,8 +12,18 @@ const DROP_NOT_IP = counter('drop-not-ip');
 /** A context with all that its settings ask for. */
 export function createContext(memory: TranslatorMemory): Context {
   const ctx = new Context(memory);
-  if (memory.settings.icmpFragments === 'hold') ctx.fragments = new IcmpFragments(ctx);
+  configureFragments(ctx, memory);
   return ctx;
+}
+
+/** Takes the settings and tables of a reload over. */
+export function reconfigure(ctx: Context, tables: Tables): void {
+  ctx.configure(tables);
+  configureFragments(ctx, tables);
+}
+
+function configureFragments(ctx: Context, { settings }: Tables): void {
+  ctx.fragments = settings.icmpFragments === 'hold' ? (ctx.fragments ?? new IcmpFragments(ctx)) : null;
 }
 
 /** Translates the frame at `offset`, its virtio-net header before it. Returns a verdict; see context.ts. */

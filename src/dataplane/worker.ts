@@ -13,7 +13,7 @@ export default function serveQueue(task: WorkerTask): Promise<WorkerEnd> {
   return new Promise((resolve) => {
     const { port } = task;
     const send = (message: FromWorker) => port.postMessage(message);
-    const loop = new Loop(task, () => send({ type: 'questions' }));
+    const loop = new Loop(task, send);
 
     const end = (reason: WorkerEnd['reason'], message: string) => {
       poller.stop();
@@ -34,7 +34,10 @@ export default function serveQueue(task: WorkerTask): Promise<WorkerEnd> {
     const ticker = setInterval(() => loop.tick(), 1000);
     port.on('message', (message: ToWorker) => {
       if (message.type === 'answers') loop.serveAnswers();
-      else if (message.type === 'stop') end('stopped', '');
+      else if (message.type === 'reload') {
+        loop.reload(message.tables);
+        send({ type: 'reloaded' });
+      } else if (message.type === 'stop') end('stopped', '');
       else if (message.how === 'exit') process.exit(3);
       else {
         // Not inside the port's handler, which might swallow it.

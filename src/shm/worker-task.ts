@@ -28,19 +28,28 @@ export interface TranslatorSettings {
   readonly forwardClassE: boolean;
   readonly icmpErrorsPerSec: number;
   readonly icmpErrorBurst: number;
+  /** What to log packet by packet. */
+  readonly logPackets: readonly PacketKind[];
 }
 
-/** The argument of the endless task of one queue. */
-export interface WorkerTask {
-  readonly worker: number;
-  readonly workerCount: number;
-  readonly fd: number;
+/** Dropped, answered with an ICMP error, an ICMP error in transit, or for the translator itself. */
+export type PacketKind = 'drop' | 'reject' | 'icmp' | 'self';
+
+/** What a reload can replace. */
+export interface Tables {
   readonly settings: TranslatorSettings;
-  readonly state: SharedArrayBuffer;
-  readonly counters: SharedArrayBuffer;
   readonly hosts: HostTableBuffers;
   readonly maps4: SharedArrayBuffer;
   readonly maps6: SharedArrayBuffer;
+}
+
+/** The argument of the endless task of one queue. */
+export interface WorkerTask extends Tables {
+  readonly worker: number;
+  readonly workerCount: number;
+  readonly fd: number;
+  readonly state: SharedArrayBuffer;
+  readonly counters: SharedArrayBuffer;
   readonly ring: SharedArrayBuffer;
   /** Hosts that need a map, worker → control. */
   readonly questions: SharedArrayBuffer;
@@ -53,6 +62,8 @@ export interface WorkerTask {
 export type ToWorker =
   /** Answers wait in the ring. */
   | { readonly type: 'answers' }
+  /** Work with these from the next burst on, and say `reloaded`. */
+  | { readonly type: 'reload'; readonly tables: Tables }
   /** Finish the burst, give up the queue, end the task. */
   | { readonly type: 'stop' }
   /** Test hook: end in this way. */
@@ -63,4 +74,20 @@ export type FromWorker =
   /** The queue is being served. */
   | { readonly type: 'serving' }
   /** Questions wait in the ring. */
-  | { readonly type: 'questions' };
+  | { readonly type: 'questions' }
+  /** No burst uses the tables before those of the last reload any more. */
+  | { readonly type: 'reloaded' }
+  /** Packets to be logged. */
+  | { readonly type: 'packets'; readonly notes: readonly PacketNote[]; readonly left: number };
+
+/** What became of a packet, as text for the log. */
+export interface PacketNote {
+  readonly kind: PacketKind;
+  /** Name of the counter that it added to, or '' where it passed. */
+  readonly reason: string;
+  readonly source: string;
+  readonly destination: string;
+  /** Protocol or next header. */
+  readonly protocol: number;
+  readonly length: number;
+}

@@ -87,6 +87,7 @@ export const DEFAULT_SETTINGS: TranslatorSettings = {
   forwardClassE: false,
   icmpErrorsPerSec: 1e9,
   icmpErrorBurst: 1e9,
+  logPackets: [],
 };
 
 const LIFETIME_SEC = 7440;

@@ -230,12 +230,18 @@ export class Lab {
     return child;
   }
 
-  /** Starts the gateway in its namespace, and waits until it serves. */
-  async startGateway(options: GatewayOptions = {}): Promise<GatewayProcess> {
+  /** Writes the configuration file of the gateway: this, and beside it data-dir, run-dir and a forwarder. Returns its name. */
+  configure(toml = ''): string {
     const file = join(this.folder, 'nat64d.toml');
     const folders = `data-dir = "${join(this.folder, 'data')}"\nrun-dir = "${join(this.folder, 'run')}"\n`;
-    const dns64 = options.toml?.includes('[dns64]') ? '' : `\n[dns64]\nforwarders = ["${SERVER4}"]\n`;
-    writeFileSync(file, `${folders}${options.toml ?? ''}${dns64}`);
+    const dns64 = toml.includes('[dns64]') ? '' : `\n[dns64]\nforwarders = ["${SERVER4}"]\n`;
+    writeFileSync(file, `${folders}${toml}${dns64}`);
+    return file;
+  }
+
+  /** Starts the gateway in its namespace, and waits until it serves. */
+  async startGateway(options: GatewayOptions = {}): Promise<GatewayProcess> {
+    const file = this.configure(options.toml);
     const args = ['--enable-source-maps', CLI, '--config', file, ...(options.args ?? [])];
     const gateway = new GatewayProcess(
       this.spawn(this.gateway, process.execPath, args, { NAT64D_TEST_HOOKS: '1' }),

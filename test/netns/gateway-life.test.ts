@@ -44,7 +44,7 @@ test('a map ends 124 minutes after its last packet in either direction, and its 
   lab.ip(lab.server, 'route add 10.64.0.0/16 via 203.0.113.1');
   // A second is a thousand seconds: a map lasts 7.44.
   const gateway = await lab.startGateway({
-    toml: '[device]\nmasquerade = false\n[log]\nlevel = "debug"\n',
+    toml: '[device]\nmasquerade = false\n[log]\npackets = ["dyn"]\n',
     args: ['--test-clock-rate', '1000'],
   });
   assert.ok(await pings());
@@ -113,7 +113,7 @@ test('a damaged dynamic.map starts with the good lines and a warning for each ba
   const file = join(lab.folder, 'data', 'dynamic.map');
   const now = Math.floor(Date.now() / 1000);
   writeFileSync(file, `10.64.9.9\t${CLIENT6}\t${now}\nnonsense\n192.0.2.1\t2001:db8::1\t${now}\n`);
-  const second = await lab.startGateway({ toml: '[log]\nlevel = "debug"\n' });
+  const second = await lab.startGateway({ toml: '[log]\npackets = ["dyn"]\n' });
   assert.ok(await pings());
   assert.equal(second.events('assigned').length, 0, 'the remembered map serves');
   assert.equal(second.events('dynamic-map-line')[0]?.line, 2);

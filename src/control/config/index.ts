@@ -50,7 +50,7 @@ export function parseConfig(text: string, file: string): GatewayConfig {
   }
   const { ipv4Address, ipv6Address, device } = checkRules(
     readGiven(document.data),
-    (path) => document.placeOf(path).line,
+    (path) => `line ${document.placeOf(path).line}`,
     (path, message) => add(path, document.placeOf(path), message),
   );
   const isFine = parsed.success && problems.length === 0;

@@ -11,7 +11,7 @@ import {
   prefixes6Overlap,
 } from '../../wire/address.js';
 import type { Given, GivenMap } from './given.js';
-import type { LineOf, Report } from './problem.js';
+import type { PlaceOf, Report } from './problem.js';
 import { reserved4, reserved6 } from './ranges.js';
 
 /** What maps must leave alone; null where it is not known. */
@@ -20,14 +20,19 @@ interface Taken {
   readonly ipv6Address: Address6 | null;
 }
 
-export function checkMaps({ maps, pref64 }: Given, taken: Taken, lineOf: LineOf, wrong: Report): void {
+export function checkMaps(
+  { maps, pref64 }: Pick<Given, 'maps' | 'pref64'>,
+  taken: Taken,
+  placeOf: PlaceOf,
+  wrong: Report,
+): void {
   for (const [index, map] of maps.entries()) {
     checkPair(map, index, wrong);
     checkIpv4(map, index, taken.ipv4Address, wrong);
     checkIpv6(map, index, pref64 || null, taken.ipv6Address, wrong);
   }
-  checkTwice(maps, lineOf, wrong);
-  checkOverlaps(maps, lineOf, wrong);
+  checkTwice(maps, placeOf, wrong);
+  checkOverlaps(maps, placeOf, wrong);
 }
 
 function checkPair({ ipv4, ipv6 }: GivenMap, index: number, wrong: Report): void {
@@ -74,7 +79,7 @@ function checkIpv6(
 }
 
 /** IPv4 prefixes may be nested: the longest match wins (RFC 7757 section 3.3.1). The same one twice is a mistake. */
-function checkTwice(maps: readonly GivenMap[], lineOf: LineOf, wrong: Report): void {
+function checkTwice(maps: readonly GivenMap[], placeOf: PlaceOf, wrong: Report): void {
   const first = new Map<string, number>();
   for (const [index, { ipv4 }] of maps.entries()) {
     if (ipv4 === null) continue;
@@ -83,13 +88,13 @@ function checkTwice(maps: readonly GivenMap[], lineOf: LineOf, wrong: Report): v
     if (earlier === undefined) {
       first.set(text, index);
     } else {
-      const line = lineOf(['map', earlier, 'ipv4']);
-      wrong(['map', index, 'ipv4'], `${text} is mapped already, at line ${line}; keep one`);
+      const place = placeOf(['map', earlier, 'ipv4']);
+      wrong(['map', index, 'ipv4'], `${text} is mapped already, at ${place}; keep one`);
     }
   }
 }
 
-function checkOverlaps(maps: readonly GivenMap[], lineOf: LineOf, wrong: Report): void {
+function checkOverlaps(maps: readonly GivenMap[], placeOf: PlaceOf, wrong: Report): void {
   const sorted = maps
     .flatMap(({ ipv6 }, index) => (ipv6 === null ? [] : [{ ipv6, index }]))
     .sort((a, b) => compare6(a.ipv6.address, b.ipv6.address) || a.ipv6.length - b.ipv6.length);
@@ -101,10 +106,10 @@ function checkOverlaps(maps: readonly GivenMap[], lineOf: LineOf, wrong: Report)
       continue;
     }
     const [first, second] = one.index < widest.index ? [one, widest] : [widest, one];
-    const line = lineOf(['map', first.index, 'ipv6']);
+    const place = placeOf(['map', first.index, 'ipv6']);
     wrong(
       ['map', second.index, 'ipv6'],
-      `${formatPrefix6(second.ipv6)} overlaps ${formatPrefix6(first.ipv6)} at line ${line}; an IPv6 address can have one map only`,
+      `${formatPrefix6(second.ipv6)} overlaps ${formatPrefix6(first.ipv6)} at ${place}; an IPv6 address can have one map only`,
     );
   }
 }

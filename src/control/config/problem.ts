@@ -14,8 +14,8 @@ export interface Problem {
 /** Reports what is wrong with the value at a path. */
 export type Report = (path: readonly PropertyKey[], message: string) => void;
 
-/** The line of the value at a path. */
-export type LineOf = (path: readonly PropertyKey[]) => number;
+/** Where the value at a path stands, for a message about another: 'line 3'. */
+export type PlaceOf = (path: readonly PropertyKey[]) => string;
 
 /** Text of a file may hold line breaks and terminal controls as TOML escapes; a message is one plain line. */
 function oneLine(text: string): string {

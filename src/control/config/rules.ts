@@ -11,7 +11,7 @@ import {
 import { embedAddress, extractAddress, isNonGlobal4, WELL_KNOWN_PREFIX } from '../../wire/rfc6052.js';
 import type { Given } from './given.js';
 import { checkMaps } from './map-rules.js';
-import type { LineOf, Report } from './problem.js';
+import type { PlaceOf, Report } from './problem.js';
 import { isLinkLocal6, reserved4, reserved6 } from './ranges.js';
 import type { FileConfig } from './schema.js';
 import type { GatewayConfig, InterfaceAddress, SocketAddress } from './types.js';
@@ -24,7 +24,7 @@ export interface Addresses {
 }
 
 /** Checks what is known, and works out the addresses that are not given. */
-export function checkRules(given: Given, lineOf: LineOf, wrong: Report): Addresses {
+export function checkRules(given: Given, placeOf: PlaceOf, wrong: Report): Addresses {
   const { pref64, pool4 } = given;
   if (pref64) {
     const reserved = reserved6(pref64, 'translator');
@@ -37,7 +37,7 @@ export function checkRules(given: Given, lineOf: LineOf, wrong: Report): Address
   const ipv4Address = ownIpv4(given, wrong);
   const ipv6Address = ownIpv6(given, ipv4Address, wrong);
   const device = deviceAddresses(given, ipv4Address, ipv6Address, wrong);
-  checkMaps(given, { ipv4Address, ipv6Address }, lineOf, wrong);
+  checkMaps(given, { ipv4Address, ipv6Address }, placeOf, wrong);
   return { ipv4Address, ipv6Address, device };
 }
 

@@ -113,13 +113,13 @@ function readPref64(value: string): Prefix6 | null {
 }
 
 /** An IPv4 address is a /32. */
-function readMap4(value: string): Prefix4 | null {
+export function readMap4(value: string): Prefix4 | null {
   const address = parseAddress4(value);
   return address === null ? parsePrefix4(value) : { address, length: 32 };
 }
 
 /** An IPv6 address is a /128. */
-function readMap6(value: string): Prefix6 | null {
+export function readMap6(value: string): Prefix6 | null {
   const address = parseAddress6(value);
   return address === null ? parsePrefix6(value) : { address, length: 128 };
 }

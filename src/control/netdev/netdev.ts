@@ -18,11 +18,21 @@ interface LinkAddresses {
   readonly addr_info?: readonly { readonly local?: string; readonly prefixlen?: number }[];
 }
 
+/** Takes the elements of a set out that a condition names. */
+function takeOut(set: Set<string>, isTaken: (element: string) => boolean): string[] {
+  const taken = [...set].filter(isTaken);
+  for (const element of taken) set.delete(element);
+  return taken;
+}
+
 /** What has been set up, with the way back. */
 export class Netdev {
   readonly #log: NetdevLog;
   readonly #summary: string[] = [];
   readonly #undo: (() => Promise<unknown>)[] = [];
+  /** Addresses and routes that were not there before, as `ip` writes them. */
+  readonly #addresses = new Set<string>();
+  readonly #routes = new Set<string>();
   #restored: Promise<void> | null = null;
 
   /** @internal Made by `configureNetdev`. */
@@ -43,6 +53,86 @@ export class Netdev {
   /** @internal Adds a step to the way back. */
   onRestore(undo: () => Promise<unknown>): void {
     this.#undo.push(undo);
+  }
+
+  /** Sets up what a reload adds: addresses and routes. @throws NetdevError */
+  async extend(settings: NetdevSettings, log: NetdevLog): Promise<void> {
+    await this.#setAddresses(settings);
+    await this.#setRoutes(settings, log);
+  }
+
+  /** Takes down what we had set up and these settings have no more. What fails is logged. */
+  async reduce(settings: NetdevSettings, log: NetdevLog): Promise<void> {
+    const addresses = new Set(settings.addresses.map(formatInterfaceAddress));
+    const routes = new Set(settings.routes.map((route) => route.prefix));
+    try {
+      await this.#removeRoutes(settings.device, (prefix) => !routes.has(prefix));
+      await this.#removeAddresses(settings.device, (address) => !addresses.has(address));
+    } catch (error) {
+      log.warn((error as Error).message);
+    }
+  }
+
+  async #setAddresses({ device, addresses }: NetdevSettings): Promise<void> {
+    if (addresses.length === 0) return;
+    const what = `cannot set the addresses of ${device}`;
+    const [present] = await ipJson<LinkAddresses>(what, ['address', 'show', 'dev', device]);
+    const there = new Set(present?.addr_info?.map(({ local, prefixlen }) => `${local}/${prefixlen}`));
+    const missing = addresses
+      .map((address) => ({
+        text: formatInterfaceAddress(address),
+        flag: address.family === 6 ? ' nodad' : '',
+      }))
+      .filter(({ text }) => !there.has(text));
+    for (const { text } of missing) this.#addresses.add(text);
+    await ipBatch(
+      what,
+      missing.map(({ text, flag }) => `address add ${text} dev ${device}${flag}`),
+    );
+    this.note(`addresses of ${device}: ${addresses.map(formatInterfaceAddress).join(', ')}`);
+  }
+
+  async #setRoutes(settings: NetdevSettings, log: NetdevLog): Promise<void> {
+    const { device, routes } = settings;
+    if (routes.length === 0) return;
+    const what = `cannot set the routes to ${device}`;
+    const existing = {
+      4: await ipJson<KernelRoute>(what, ['-4', 'route', 'show']),
+      6: await ipJson<KernelRoute>(what, ['-6', 'route', 'show']),
+    };
+    const { add, hopeless, warnings } = planRoutes(routes, existing, device);
+    for (const warning of warnings) log.warn(warning);
+    for (const { prefix } of add) this.#routes.add(prefix);
+    await ipBatch(
+      what,
+      add.map((route) => routeCommand(route, settings)),
+    );
+    const set = routes.filter((route) => !hopeless.includes(route));
+    const named = set.slice(0, NAMED_ROUTES).map((route) => `${route.prefix} (${route.key})`);
+    if (set.length > NAMED_ROUTES) named.push(`${set.length - NAMED_ROUTES} more`);
+    if (set.length > 0) this.note(`routes to ${device}: ${named.join(', ')}`);
+  }
+
+  async #removeAddresses(device: string, isRemoved: (address: string) => boolean): Promise<void> {
+    const removed = takeOut(this.#addresses, isRemoved);
+    await ipRemove(
+      `cannot remove the addresses of ${device}`,
+      removed.map((text) => `address del ${text} dev ${device}`),
+    );
+  }
+
+  async #removeRoutes(device: string, isRemoved: (prefix: string) => boolean): Promise<void> {
+    const removed = takeOut(this.#routes, isRemoved);
+    await ipRemove(
+      `cannot remove the routes to ${device}`,
+      removed.map((prefix) => `route del ${prefix} dev ${device}`),
+    );
+  }
+
+  /** @internal Takes addresses and routes down again at the end. */
+  removeAtRestore(device: string): void {
+    this.onRestore(() => this.#removeAddresses(device, () => true));
+    this.onRestore(() => this.#removeRoutes(device, () => true));
   }
 
   /** Takes down all that was put up, the last first. Idempotent; never throws: what fails is logged. */
@@ -74,8 +164,8 @@ export async function configureNetdev(settings: NetdevSettings, log: NetdevLog):
     if (settings.configure) await setMasquerade(netdev, settings, log);
     if (settings.configure) await setLink(netdev, settings);
     else if (settings.up) await takeUp(netdev, settings);
-    await setAddresses(netdev, settings);
-    await setRoutes(netdev, settings, log);
+    netdev.removeAtRestore(settings.device);
+    await netdev.extend(settings, log);
     if (settings.configure) await setForwarding(netdev, settings, log);
   } catch (error) {
     await netdev.restore();
@@ -121,45 +211,6 @@ async function setLink(netdev: Netdev, { device, mtu }: NetdevSettings): Promise
 async function takeUp(netdev: Netdev, { device }: NetdevSettings): Promise<void> {
   await ipBatch(`cannot take the device ${device} up`, [`link set dev ${device} up`]);
   netdev.note(`device ${device}: up`);
-}
-
-async function setAddresses(netdev: Netdev, { device, addresses }: NetdevSettings): Promise<void> {
-  if (addresses.length === 0) return;
-  const what = `cannot set the addresses of ${device}`;
-  const [present] = await ipJson<LinkAddresses>(what, ['address', 'show', 'dev', device]);
-  const there = new Set(present?.addr_info?.map(({ local, prefixlen }) => `${local}/${prefixlen}`));
-  const missing = addresses
-    .map((address) => ({ text: formatInterfaceAddress(address), flag: address.family === 6 ? ' nodad' : '' }))
-    .filter(({ text }) => !there.has(text));
-  const removals = missing.map(({ text }) => `address del ${text} dev ${device}`);
-  netdev.onRestore(() => ipRemove(`cannot remove the addresses of ${device}`, removals));
-  await ipBatch(
-    what,
-    missing.map(({ text, flag }) => `address add ${text} dev ${device}${flag}`),
-  );
-  netdev.note(`addresses of ${device}: ${addresses.map(formatInterfaceAddress).join(', ')}`);
-}
-
-async function setRoutes(netdev: Netdev, settings: NetdevSettings, log: NetdevLog): Promise<void> {
-  const { device, routes } = settings;
-  if (routes.length === 0) return;
-  const what = `cannot set the routes to ${device}`;
-  const existing = {
-    4: await ipJson<KernelRoute>(what, ['-4', 'route', 'show']),
-    6: await ipJson<KernelRoute>(what, ['-6', 'route', 'show']),
-  };
-  const { add, hopeless, warnings } = planRoutes(routes, existing, device);
-  for (const warning of warnings) log.warn(warning);
-  const removals = add.map((route) => `route del ${route.prefix} dev ${device}`);
-  netdev.onRestore(() => ipRemove(`cannot remove the routes to ${device}`, removals));
-  await ipBatch(
-    what,
-    add.map((route) => routeCommand(route, settings)),
-  );
-  const set = routes.filter((route) => !hopeless.includes(route));
-  const named = set.slice(0, NAMED_ROUTES).map((route) => `${route.prefix} (${route.key})`);
-  if (set.length > NAMED_ROUTES) named.push(`${set.length - NAMED_ROUTES} more`);
-  if (set.length > 0) netdev.note(`routes to ${device}: ${named.join(', ')}`);
 }
 
 async function setForwarding(netdev: Netdev, settings: NetdevSettings, log: NetdevLog): Promise<void> {

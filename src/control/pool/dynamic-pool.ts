@@ -35,7 +35,7 @@ export interface MapPublisher {
 export interface DynamicPoolOptions {
   /** Length 2 to 31: an index must fit 30 bits. */
   readonly pool4: Prefix4;
-  /** Never handed out, where they lie in the pool. The pool's network address is not either. */
+  /** Never handed out, where they lie in the pool; see `setReserved`. The pool's network address is not either. */
   readonly reserved: readonly Prefix4[];
   /** Second of last use by index, written by workers. */
   readonly lastSeen: Int32Array;
@@ -73,7 +73,6 @@ const STATE_DORMANT = 2;
 const UNLIMITED = Number.POSITIVE_INFINITY;
 
 export class DynamicPool {
-  readonly capacity: number;
   readonly #options: DynamicPoolOptions;
   readonly #hostBits: number;
   readonly #hosts: HostIndex;
@@ -86,6 +85,8 @@ export class DynamicPool {
   readonly #buckets: number;
   /** Kept only where there is a limit. */
   readonly #per64: Per64Counts | undefined;
+  /** Addresses that are never handed out, by index. */
+  #reserved: ReadonlySet<number> = new Set([0]);
   /** Every bucket up to this second has been looked through; -1 before the first map. */
   #sweptSec = -1;
   liveCount = 0;
@@ -105,8 +106,12 @@ export class DynamicPool {
     this.#buckets = lifetimeSec + 2;
     this.#lists = new IndexLists(size, this.#buckets + 1);
     this.#free.take(0);
-    for (const prefix of options.reserved) this.#reserve(prefix);
-    this.capacity = this.#free.freeCount;
+    this.setReserved(options.reserved);
+  }
+
+  /** How many addresses can be handed out. */
+  get capacity(): number {
+    return this.#state.length - this.#reserved.size;
   }
 
   get freeCount(): number {
@@ -221,11 +226,37 @@ export class DynamicPool {
     return problems;
   }
 
-  #reserve(prefix: Prefix4): void {
+  /** Says anew which addresses are never handed out. Maps that hold one of them end, and their hosts get another. */
+  setReserved(prefixes: readonly Prefix4[]): void {
+    const reserved = new Set([0, ...prefixes.flatMap((prefix) => this.#indexesIn(prefix))]);
+    for (const index of this.#reserved) if (!reserved.has(index)) this.#free.release(index);
+    for (const index of reserved) {
+      if (this.#reserved.has(index)) continue;
+      this.#evict(index);
+      this.#free.take(index);
+    }
+    this.#reserved = reserved;
+  }
+
+  /** Ends and forgets the maps of these hosts. */
+  evictHosts(isEvicted: (host: Address6) => boolean): void {
+    for (let index = 0; index < this.#state.length; index++) {
+      if (this.#state[index] !== STATE_FREE && isEvicted(this.#hosts.hostAt(index))) this.#evict(index);
+    }
+  }
+
+  #indexesIn(prefix: Prefix4): number[] {
     const { pool4 } = this.#options;
-    const first = Math.max(prefix.address, pool4.address);
-    const end = Math.min(prefix.address + 2 ** (32 - prefix.length), pool4.address + 2 ** this.#hostBits);
-    for (let ipv4 = first; ipv4 < end; ipv4++) this.#free.take(ipv4 - pool4.address);
+    const first = Math.max(prefix.address, pool4.address) - pool4.address;
+    const end =
+      Math.min(prefix.address + 2 ** (32 - prefix.length), pool4.address + 2 ** this.#hostBits) -
+      pool4.address;
+    return Array.from({ length: Math.max(end - first, 0) }, (_, i) => first + i);
+  }
+
+  #evict(index: number): void {
+    if (this.#state[index] === STATE_LIVE) this.#rest(index);
+    if (this.#state[index] === STATE_DORMANT) this.#forget(index);
   }
 
   /** Rules 2 and 3: the first free address from the host's hash on, else the one that has rested longest. */

@@ -1,0 +1,77 @@
+/** Runs a gateway until it is told to stop: what `nat64d` and `tayga` have in common. */
+import { ConfigError } from '../control/config/problem.js';
+import type { GatewayConfig } from '../control/config/types.js';
+import { Gateway } from '../control/gateway.js';
+import type { Log } from '../control/log.js';
+
+export const EXIT_FAILURE = 1;
+export const EXIT_USAGE = 2;
+
+export interface ServeOptions {
+  readonly config: GatewayConfig;
+  readonly log: Log;
+  /** Reads the configuration anew, at SIGHUP. Throws ConfigError. */
+  readonly load: () => GatewayConfig;
+  /** Called once the gateway serves, before anybody is told so. */
+  readonly onServing?: (gateway: Gateway) => Promise<void> | void;
+  /** Seconds of the gateway's clock per second; see GatewayOptions. */
+  readonly clockRate?: number;
+}
+
+/** Resolves when a signal says to stop. Asked for before the start, so that a Ctrl-C in the middle of it takes down what is up. */
+function untilSignal(log: Log): Promise<void> {
+  let isStopping = false;
+  return new Promise((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGQUIT'] as const) {
+      process.on(signal, () => {
+        // A Ctrl-C under npm comes twice: from the terminal, and from npm.
+        if (!isStopping) log.info({ event: 'stopping', signal }, `${signal}: stopping`);
+        isStopping = true;
+        resolve();
+      });
+    }
+  });
+}
+
+/** Reads the configuration again and brings it into force; what is wrong with it is logged, and changes nothing. */
+async function reload(gateway: Gateway, { load, log }: ServeOptions): Promise<void> {
+  try {
+    await gateway.reload(load());
+  } catch (error) {
+    const lines = error instanceof ConfigError ? error.message.split('\n') : [String(error)];
+    for (const line of lines) log.error({ event: 'reload-failed' }, line);
+    log.error({ event: 'reload-failed' }, 'the configuration in force stays as it was');
+  }
+  try {
+    gateway.save();
+  } catch (error) {
+    log.error({ event: 'save-failed', err: error }, `dynamic.map cannot be written: ${String(error)}`);
+  }
+}
+
+/** Runs the gateway until it is told to stop or cannot go on. Returns the exit code; rejects where it cannot start. */
+export async function serve(options: ServeOptions): Promise<number> {
+  const { config, log, clockRate = 1 } = options;
+  const signal = untilSignal(log);
+  // One that comes before the start is done asks for what the start does anyway.
+  let started: Gateway | undefined;
+  process.on('SIGHUP', () => {
+    if (started !== undefined) void reload(started, options);
+  });
+  const gateway = await Gateway.start(config, { log, clockRate });
+  if (process.env.NAT64D_TEST_HOOKS === '1') {
+    process.on('SIGUSR2', () => gateway.killWorker(0, 'throw'));
+    process.on('SIGALRM', () => gateway.killWorker(0, 'exit'));
+  }
+  try {
+    await options.onServing?.(gateway);
+  } catch (error) {
+    await gateway.stop();
+    throw error;
+  }
+  started = gateway;
+  const lost = await Promise.race([signal, gateway.lost]);
+  if (lost !== undefined) log.error({ event: 'device-lost' }, `${lost}. Stopping.`);
+  await gateway.stop();
+  return lost === undefined ? 0 : EXIT_FAILURE;
+}

@@ -1,0 +1,71 @@
+/** What differs between two configurations, by the names that the file uses. */
+import { isDeepStrictEqual } from 'node:util';
+import type { GatewayConfig } from './config/types.js';
+
+/** Keys that need a restart, and why. */
+const FIXED: ReadonlyMap<string, string> = new Map([
+  ['device.name', 'the device is open'],
+  ['device.mtu', 'the device is set up'],
+  ['device.offload', 'the queues are open'],
+  ['device.configure', 'the device is set up'],
+  ['device.forwarding', 'the device is set up'],
+  ['device.masquerade', 'the device is set up'],
+  ['workers', 'the queues are open'],
+  ['data-dir', 'dynamic.map is open'],
+  ['run-dir', 'it is in use'],
+  ['log.format', 'the log is open'],
+]);
+
+/** What a file calls a key otherwise than our own code does. */
+const NAMES: Readonly<Record<string, string>> = {
+  'map-lifetime-sec': 'map-lifetime',
+  maps: 'map',
+};
+
+export interface Changes {
+  /** Dotted keys that a reload applies. */
+  readonly applied: readonly string[];
+  /** Those that need a restart, each with the reason. */
+  readonly fixed: readonly { readonly key: string; readonly reason: string }[];
+}
+
+/** Compares two configurations key by key. */
+export function changesBetween(before: GatewayConfig, after: GatewayConfig): Changes {
+  const keys = differingKeys(before, after, '').filter((key) => key !== 'file' && key !== 'warnings');
+  return {
+    applied: keys.filter((key) => !FIXED.has(key)),
+    fixed: keys.flatMap((key) => {
+      const reason = FIXED.get(key);
+      return reason === undefined ? [] : [{ key, reason }];
+    }),
+  };
+}
+
+/** The configuration that a reload can bring into force: the new one, with what needs a restart as it was. */
+export function withoutFixed(before: GatewayConfig, after: GatewayConfig): GatewayConfig {
+  const { name, mtu, offload, configure, forwarding, masquerade } = before.device;
+  return {
+    ...after,
+    workers: before.workers,
+    dataDir: before.dataDir,
+    runDir: before.runDir,
+    device: { ...after.device, name, mtu, offload, configure, forwarding, masquerade },
+    log: { ...after.log, format: before.log.format },
+  };
+}
+
+function differingKeys(before: object, after: object, path: string): string[] {
+  const names = new Set([...Object.keys(before), ...Object.keys(after)]);
+  return [...names].flatMap((name) => {
+    const a: unknown = Reflect.get(before, name);
+    const b: unknown = Reflect.get(after, name);
+    if (isDeepStrictEqual(a, b)) return [];
+    const kebab = name.replace(/[A-Z0-9]+/g, (part, at) =>
+      at > 0 && /[A-Z]/.test(part) ? `-${part.toLowerCase()}` : part,
+    );
+    const key = `${path}${NAMES[kebab] ?? kebab}`;
+    // Tables are looked into; what else is an object (an address, a prefix, a list) is one value.
+    const isTable = ['device', 'translation', 'dns64', 'log'].includes(name);
+    return isTable ? differingKeys(a as object, b as object, `${key}.`) : [key];
+  });
+}

@@ -1,0 +1,116 @@
+/** The dynamic pool of a configuration, with the table that workers read and the assigner that answers them. */
+import { randomFillSync } from 'node:crypto';
+import { createHostTable, type HostTableBuffers } from '../shm/host-table.js';
+import { PrefixTable } from '../shm/prefix-table.js';
+import type { Address6, Prefix4 } from '../wire/address.js';
+import { TABULATION_WORDS } from '../wire/tabulation.js';
+import { Assigner } from './assigner.js';
+import type { Clock } from './clock.js';
+import type { Log } from './log.js';
+import { MapPublisher } from './map-publisher.js';
+import { DynamicPool, type LineProblem, type StoredEntry } from './pool/dynamic-pool.js';
+import { type EffectiveConfig, reservedAddresses } from './settings.js';
+
+const DORMANT_SEC = 14 * 86400;
+/** Maps looked at in one go, so that DNS is served in between. */
+const SWEEP_SLICE = 10_000;
+
+export interface PoolSurroundings {
+  readonly state: Int32Array;
+  readonly workerCount: number;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** The table of a configuration without a pool. */
+export function createNoHosts(): HostTableBuffers {
+  return createHostTable(0, 0, 1, randomFillSync(new Int32Array(TABULATION_WORDS)));
+}
+
+export class PoolKeeper {
+  readonly hosts: HostTableBuffers;
+  readonly pool: DynamicPool;
+  readonly assigner: Assigner;
+  readonly #publisher: MapPublisher;
+  readonly #clock: Clock;
+  readonly #lastSeen: Int32Array;
+  readonly #options: { pool4: Prefix4; lifetimeSec: number; maxMapsPer64: number };
+
+  constructor(pool4: Prefix4, config: EffectiveConfig, surroundings: PoolSurroundings) {
+    const { state, workerCount, clock, log } = surroundings;
+    const { mapLifetimeSec: lifetimeSec, maxMapsPer64 } = config;
+    this.#options = { pool4, lifetimeSec, maxMapsPer64 };
+    this.#clock = clock;
+    const random = randomFillSync(new Int32Array(TABULATION_WORDS));
+    this.hosts = createHostTable(pool4.address, 2 ** (32 - pool4.length), lifetimeSec, random);
+    this.#lastSeen = new Int32Array(this.hosts.lastSeen);
+    this.#publisher = new MapPublisher(this.hosts, state, workerCount);
+    this.pool = new DynamicPool({
+      ...this.#options,
+      reserved: reservedAddresses(config),
+      lastSeen: this.#lastSeen,
+      dormantSec: DORMANT_SEC,
+      publisher: this.#publisher,
+    });
+    this.assigner = new Assigner(this.pool, this.#publisher, state, clock, log);
+  }
+
+  /** Whether this pool can serve a configuration: all else about it can change in place. */
+  serves({ pool4, mapLifetimeSec, maxMapsPer64 }: EffectiveConfig): boolean {
+    const mine = this.#options;
+    return (
+      pool4?.address === mine.pool4.address &&
+      pool4.length === mine.pool4.length &&
+      mapLifetimeSec === mine.lifetimeSec &&
+      maxMapsPer64 === mine.maxMapsPer64
+    );
+  }
+
+  /** Takes over what can change in place, and leaves to the explicit maps, `maps6`, and to the kernel what is theirs. */
+  adopt(config: EffectiveConfig, maps6: SharedArrayBuffer): void {
+    this.assigner.logsMaps = config.log.packets.includes('dyn');
+    this.pool.setReserved(reservedAddresses(config));
+    const table = new PrefixTable(maps6);
+    if (!table.isEmpty) this.pool.evictHosts((host: Address6) => table.find6(...host) >= 0);
+    this.assigner.noteFullness();
+  }
+
+  restore(entries: readonly StoredEntry[]): LineProblem[] {
+    return this.pool.restore(entries, this.#clock.nowSec(), unixNow());
+  }
+
+  /** Takes over the maps of the pool before it; those that have no place in this one end. */
+  inherit(before: PoolKeeper): void {
+    const clockOffsetSec = unixNow() - this.#clock.nowSec();
+    const entries = [...before.pool.entries()].map(({ ipv4, host, lastUsedSec }) => ({
+      line: 0,
+      ipv4,
+      host,
+      lastUsedUnixSec: lastUsedSec + clockOffsetSec,
+    }));
+    this.restore(entries);
+  }
+
+  /** What workers have noted in the table before this one, until they had this one. */
+  noteUse(before: PoolKeeper): void {
+    for (const { ipv4, host, lastUsedSec, live } of before.pool.entries()) {
+      const index = live ? this.pool.lookup(host) : -1;
+      if (index < 0 || this.pool.addressOf(index) !== ipv4) continue;
+      if ((this.#lastSeen[index] as number) < lastUsedSec) this.#lastSeen[index] = lastUsedSec;
+    }
+  }
+
+  /** Once a second, or when it has changed. */
+  tick(nowSec: number): void {
+    this.pool.sweep(nowSec, SWEEP_SLICE);
+    this.assigner.noteFullness();
+  }
+
+  close(): void {
+    this.#publisher.close();
+  }
+}
+
+export function unixNow(): number {
+  return Math.floor(Date.now() / 1000);
+}

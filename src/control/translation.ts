@@ -1,0 +1,183 @@
+/** The data plane as control sees it: the workers, the tables they read, the pool, and the clock. */
+import { join } from 'node:path';
+import { createCounters, readCounters } from '../shm/counters.js';
+import { createPrefixTable } from '../shm/prefix-table.js';
+import { CLOCK, createSharedState } from '../shm/shared-state.js';
+import type { PacketNote, Tables } from '../shm/worker-task.js';
+import type { Prefix4 } from '../wire/address.js';
+import type { Clock } from './clock.js';
+import type { Log } from './log.js';
+import { readDynamicMap, writeDynamicMap } from './pool/dynamic-map-file.js';
+import { createNoHosts, PoolKeeper, type PoolSurroundings, unixNow } from './pool-keeper.js';
+import type { OpenDevice } from './queues.js';
+import { type EffectiveConfig, translatorSettings } from './settings.js';
+import { Workers } from './workers.js';
+
+/** How often the clock is looked at; a sweep follows where the second has changed. */
+const TICK_MS = 200;
+
+export interface TranslationOptions {
+  readonly device: OpenDevice;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly onDeviceLost: (message: string) => void;
+}
+
+export class Translation {
+  readonly #log: Log;
+  readonly #clock: Clock;
+  readonly #surroundings: PoolSurroundings;
+  readonly #counters: SharedArrayBuffer;
+  readonly #workers: Workers;
+  #config: EffectiveConfig;
+  #keeper: PoolKeeper | undefined;
+  #timer: NodeJS.Timeout | undefined;
+
+  private constructor(config: EffectiveConfig, options: TranslationOptions) {
+    const { device, clock, log, onDeviceLost } = options;
+    this.#config = config;
+    this.#log = log;
+    this.#clock = clock;
+    const workerCount = device.fds.length;
+    const state = createSharedState(workerCount);
+    state[CLOCK] = clock.nowSec();
+    this.#counters = createCounters(workerCount);
+    this.#surroundings = { state, workerCount, clock, log };
+    const maps6 = createPrefixTable(config.maps, 6);
+    if (config.pool4 !== null) {
+      this.#keeper = new PoolKeeper(config.pool4, config, this.#surroundings);
+      this.#restore(this.#keeper);
+      this.#keeper.adopt(config, maps6);
+    }
+    this.#workers = new Workers({
+      fds: device.fds,
+      shared: {
+        workerCount,
+        state: state.buffer as SharedArrayBuffer,
+        counters: this.#counters,
+        ...this.#tables(config, this.#keeper, maps6),
+      },
+      log,
+      onQuestions: (worker) => this.#keeper?.assigner.answer(this.#workers, worker),
+      onPackets: (notes, left) => this.#logPackets(notes, left),
+      onDeviceLost: (message) => onDeviceLost(`the device ${device.name} is gone: ${message}`),
+    });
+  }
+
+  /** Resolves when every queue is served. Where it rejects, nothing is left behind. */
+  static async start(config: EffectiveConfig, options: TranslationOptions): Promise<Translation> {
+    const translation = new Translation(config, options);
+    try {
+      await translation.#workers.start();
+    } catch (error) {
+      await translation.stop();
+      throw error;
+    }
+    translation.#timer = setInterval(() => translation.#tick(), TICK_MS);
+    return translation;
+  }
+
+  get counters(): Record<string, number> {
+    return readCounters(this.#counters);
+  }
+
+  /**
+   * Works with another configuration from the next burst of each worker on; resolves when all do. Maps that have a place in it
+   * live on. Where it throws, nothing has changed.
+   */
+  async reload(config: EffectiveConfig): Promise<void> {
+    const before = this.#keeper;
+    const { pool4 } = config;
+    const maps6 = createPrefixTable(config.maps, 6);
+    const keeper =
+      pool4 === null ? undefined : before?.serves(config) ? before : this.#succeed(pool4, config, before);
+    const tables = this.#tables(config, keeper, maps6);
+    // From here on nothing can fail. A map that ends does so before its address or its host means something else.
+    keeper?.adopt(config, maps6);
+    this.#keeper = keeper;
+    this.#config = config;
+    await this.#workers.reload(tables);
+    if (before === undefined || before === keeper) return;
+    keeper?.noteUse(before);
+    before.close();
+  }
+
+  /** Writes dynamic.map. Throws where it cannot. */
+  save(): void {
+    if (this.#keeper === undefined) return;
+    const { pool } = this.#keeper;
+    const file = this.#dynamicMap();
+    writeDynamicMap(file, pool.entries(), this.#clock.nowSec(), unixNow());
+    this.#log.info(
+      { event: 'dynamic-map-written', file },
+      `${pool.liveCount + pool.dormantCount} maps written to ${file}`,
+    );
+  }
+
+  /** Test hook: ends a worker in this way. */
+  killWorker(worker: number, how: 'throw' | 'exit'): void {
+    this.#workers.send(worker, { type: 'die', how });
+  }
+
+  /** Ends the workers. Descriptors stay open. */
+  async stop(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#workers.stop();
+    this.#keeper?.close();
+  }
+
+  #tables(config: EffectiveConfig, keeper: PoolKeeper | undefined, maps6: SharedArrayBuffer): Tables {
+    return {
+      settings: translatorSettings(config),
+      hosts: keeper?.hosts ?? createNoHosts(),
+      maps4: createPrefixTable(config.maps, 4),
+      maps6,
+    };
+  }
+
+  #succeed(pool4: Prefix4, config: EffectiveConfig, before: PoolKeeper | undefined): PoolKeeper {
+    const keeper = new PoolKeeper(pool4, config, this.#surroundings);
+    if (before === undefined) this.#restore(keeper);
+    else keeper.inherit(before);
+    return keeper;
+  }
+
+  #dynamicMap(): string {
+    return join(this.#config.dataDir, 'dynamic.map');
+  }
+
+  #restore(keeper: PoolKeeper): void {
+    const file = this.#dynamicMap();
+    const { entries, problems } = readDynamicMap(file);
+    for (const { line, message } of problems) {
+      this.#log.warn(
+        { event: 'dynamic-map-line', file, line },
+        `${file}:${line}: ${message}; the line is ignored`,
+      );
+    }
+    for (const { line, message } of keeper.restore(entries)) {
+      this.#log.warn(
+        { event: 'dynamic-map-entry', file, line },
+        `${file}:${line}: ${message}; the entry is ignored`,
+      );
+    }
+  }
+
+  #tick(): void {
+    const { state } = this.#surroundings;
+    const nowSec = this.#clock.nowSec();
+    if (nowSec === state[CLOCK]) return;
+    Atomics.store(state, CLOCK, nowSec);
+    this.#keeper?.tick(nowSec);
+  }
+
+  #logPackets(notes: readonly PacketNote[], left: number): void {
+    for (const { kind, reason, source, destination, protocol, length } of notes) {
+      this.#log.info(
+        { event: 'packet', kind, reason, source, destination, protocol, length },
+        `${kind}: ${source} to ${destination}, protocol ${protocol}, ${length} bytes${reason && `: ${reason}`}`,
+      );
+    }
+    if (left > 0) this.#log.info({ event: 'packets-left', left }, `and ${left} more packets in this second`);
+  }
+}
