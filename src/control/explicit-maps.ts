@@ -27,7 +27,7 @@ export function explicitMaps(config: GatewayConfig, log: Log): readonly Explicit
   const wrong = problems.map(({ line, message }) => ({ line, message }));
   const dropped = new Set<number>();
   checkMaps(
-    { pref64: config.pref64 ?? false, maps: all },
+    { pref64: config.pref64 ?? false, maps: all, allowsClassE: true },
     { ipv4Address: config.ipv4Address, ipv6Address: config.ipv6Address },
     ([, index]) => (isInFile(index as number) ? `line ${lineOf(index as number)}` : config.file),
     ([, index], message) => {

@@ -104,9 +104,9 @@ export class Translation {
 
   /** Writes dynamic.map. Throws where it cannot. */
   save(): void {
-    if (this.#keeper === undefined) return;
-    const { pool } = this.#keeper;
     const file = this.#dynamicMap();
+    if (this.#keeper === undefined || file === null) return;
+    const { pool } = this.#keeper;
     writeDynamicMap(file, pool.entries(), this.#clock.nowSec(), unixNow());
     this.#log.info(
       { event: 'dynamic-map-written', file },
@@ -142,12 +142,14 @@ export class Translation {
     return keeper;
   }
 
-  #dynamicMap(): string {
-    return join(this.#config.dataDir, 'dynamic.map');
+  /** Null where dynamic maps are not kept. */
+  #dynamicMap(): string | null {
+    return this.#config.dataDir === null ? null : join(this.#config.dataDir, 'dynamic.map');
   }
 
   #restore(keeper: PoolKeeper): void {
     const file = this.#dynamicMap();
+    if (file === null) return;
     const { entries, problems } = readDynamicMap(file);
     for (const { line, message } of problems) {
       this.#log.warn(

@@ -13,6 +13,8 @@ export interface Given {
   readonly pool4: Prefix4 | false | null;
   readonly deviceAddresses: readonly (InterfaceAddress | null)[] | null | undefined;
   readonly maps: readonly GivenMap[];
+  /** 240.0.0.0/4 may be used, as TAYGA allows. */
+  readonly allowsClassE: boolean;
 }
 
 export interface GivenMap {
@@ -43,6 +45,7 @@ export function readGiven(data: unknown): Given {
           ipv6: read(map.ipv6, member(one, 'ipv6')),
         }))
       : [],
+    allowsClassE: false,
   };
 }
 

@@ -1,6 +1,7 @@
 /** A map-file: lines of `map IPV4[/n] IPV6[/m]`, in the grammar of tayga.conf. */
 import { readMap4, readMap6 } from './schema.js';
 import type { ExplicitMap } from './types.js';
+import { splitLine } from './words.js';
 
 export interface MapFile {
   readonly maps: readonly ExplicitMap[];
@@ -16,18 +17,25 @@ export function parseMapFile(text: string): MapFile {
   const problems: { line: number; col: number; message: string }[] = [];
   for (const [index, raw] of text.split('\n').entries()) {
     const line = index + 1;
-    const words = raw.split(/\s+/).filter((word) => word !== '');
-    const comment = words.findIndex((word) => word.startsWith('#'));
-    if (comment >= 0) words.splice(comment);
+    const { words, problem } = splitLine(raw, line);
+    if (problem !== null) problems.push({ line, col: 1, message: problem });
     if (words.length === 0) continue;
-    const [keyword = '', v4 = '', v6 = ''] = words;
-    const ipv4 = readMap4(v4);
-    const ipv6 = readMap6(v6);
-    if (keyword.toLowerCase() !== 'map' || words.length !== 3 || ipv4 === null || ipv6 === null) {
+    const [keyword, v4, v6] = words;
+    const ipv4 = readMap4(v4?.text ?? '');
+    const ipv6 = readMap6(v6?.text ?? '');
+    if (keyword?.text.toLowerCase() !== 'map' || words.length !== 3) {
+      problems.push({ line, col: 1, message: "a line is 'map', an IPv4 and an IPv6 address or prefix" });
+    } else if (ipv4 === null) {
       problems.push({
         line,
-        col: 1,
-        message: "not 'map', an IPv4 address or prefix and an IPv6 address or prefix",
+        col: v4?.col ?? 1,
+        message: `'${v4?.text}' is no IPv4 address or prefix without host bits`,
+      });
+    } else if (ipv6 === null) {
+      problems.push({
+        line,
+        col: v6?.col ?? 1,
+        message: `'${v6?.text}' is no IPv6 address or prefix without host bits`,
       });
     } else {
       maps.push({ ipv4, ipv6 });

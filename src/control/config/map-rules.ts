@@ -21,14 +21,14 @@ interface Taken {
 }
 
 export function checkMaps(
-  { maps, pref64 }: Pick<Given, 'maps' | 'pref64'>,
+  { maps, pref64, allowsClassE }: Pick<Given, 'maps' | 'pref64' | 'allowsClassE'>,
   taken: Taken,
   placeOf: PlaceOf,
   wrong: Report,
 ): void {
   for (const [index, map] of maps.entries()) {
     checkPair(map, index, wrong);
-    checkIpv4(map, index, taken.ipv4Address, wrong);
+    checkIpv4(map, index, taken.ipv4Address, allowsClassE, wrong);
     checkIpv6(map, index, pref64 || null, taken.ipv6Address, wrong);
   }
   checkTwice(maps, placeOf, wrong);
@@ -44,10 +44,16 @@ function checkPair({ ipv4, ipv6 }: GivenMap, index: number, wrong: Report): void
   );
 }
 
-function checkIpv4({ ipv4 }: GivenMap, index: number, own: number | null, wrong: Report): void {
+function checkIpv4(
+  { ipv4 }: GivenMap,
+  index: number,
+  own: number | null,
+  allowsClassE: boolean,
+  wrong: Report,
+): void {
   if (ipv4 === null) return;
   const path = ['map', index, 'ipv4'];
-  const reserved = reserved4(ipv4);
+  const reserved = reserved4(ipv4, allowsClassE);
   if (reserved !== null) wrong(path, `${formatPrefix4(ipv4)} ${reserved}`);
   if (own !== null && prefix4Contains(ipv4, own)) {
     wrong(

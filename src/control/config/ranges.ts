@@ -12,14 +12,19 @@ import {
 } from '../../wire/address.js';
 
 const RESERVED4 = ['0.0.0.0/8', '127.0.0.0/8', '224.0.0.0/4', '240.0.0.0/4'].map((p) => parsePrefix4(p)!);
+/** What is left of them where 240.0.0.0/4 may be used. */
+const RESERVED4_BUT_CLASS_E = ['0.0.0.0/8', '127.0.0.0/8', '224.0.0.0/4', '255.255.255.255/32'].map(
+  (p) => parsePrefix4(p)!,
+);
 const RESERVED6 = ['::/8', 'ff00::/8'].map((p) => parsePrefix6(p)!);
 const LINK_LOCAL6 = parsePrefix6('fe80::/10')!;
 /** Lies in ::/8 and is fine: the Well-Known Prefix and the one for local use (RFC 6052, RFC 8215). */
 const TRANSLATION6 = parsePrefix6('64:ff9b::/32')!;
 
 /** What is wrong with an IPv4 address (a /32) or prefix; null if nothing. */
-export function reserved4(prefix: Prefix4): string | null {
-  const range = RESERVED4.find((one) => prefixes4Overlap(one, prefix));
+export function reserved4(prefix: Prefix4, allowsClassE: boolean): string | null {
+  const ranges = allowsClassE ? RESERVED4_BUT_CLASS_E : RESERVED4;
+  const range = ranges.find((one) => prefixes4Overlap(one, prefix));
   return range === undefined ? null : sentence(range.length <= prefix.length, formatPrefix4(range));
 }
 

@@ -25,13 +25,13 @@ export interface Addresses {
 
 /** Checks what is known, and works out the addresses that are not given. */
 export function checkRules(given: Given, placeOf: PlaceOf, wrong: Report): Addresses {
-  const { pref64, pool4 } = given;
+  const { pref64, pool4, allowsClassE } = given;
   if (pref64) {
     const reserved = reserved6(pref64, 'translator');
     if (reserved !== null) wrong(['pref64'], `${formatPrefix6(pref64)} ${reserved}`);
   }
   if (pool4 !== null && pool4 !== false) {
-    const reserved = reserved4(pool4);
+    const reserved = reserved4(pool4, allowsClassE);
     if (reserved !== null) wrong(['pool4'], `${formatPrefix4(pool4)} ${reserved}`);
   }
   const ipv4Address = ownIpv4(given, wrong);
@@ -62,7 +62,7 @@ export function complete(
     mapLifetimeSec: input['map-lifetime'],
     maxMapsPer64: input['max-maps-per-64'],
     workers: input.workers,
-    dataDir: input['data-dir'],
+    dataDir: input['data-dir'] || null,
     runDir: input['run-dir'],
     // Those that follow from the pool are for a device that we set up; without, the administrator chose others.
     device: {
@@ -113,10 +113,10 @@ function refusal(ipv4: number): string {
   return `64:ff9b::/96 must not represent the private address ${formatAddress4(ipv4)} (RFC 6052 section 3.1)`;
 }
 
-function ownIpv4({ ipv4Address, pool4 }: Given, wrong: Report): number | null {
+function ownIpv4({ ipv4Address, pool4, allowsClassE }: Given, wrong: Report): number | null {
   const path = ['ipv4-address'];
   if (typeof ipv4Address === 'number') {
-    const reserved = reserved4({ address: ipv4Address, length: 32 });
+    const reserved = reserved4({ address: ipv4Address, length: 32 }, allowsClassE);
     if (reserved !== null) wrong(path, `${formatAddress4(ipv4Address)} ${reserved}`);
     return ipv4Address;
   }
@@ -186,7 +186,7 @@ function wrongOnDevice(
     on.family === 4 ? on.address === ownIpv4 : ownIpv6 !== null && equalAddress6(on.address, ownIpv6);
   if (isOwn) return "is the translator's own address (ipv4-address, ipv6-address); the kernel needs another";
   if (on.family === 4) {
-    const reserved = reserved4({ address: on.address, length: 32 });
+    const reserved = reserved4({ address: on.address, length: 32 }, given.allowsClassE);
     return reserved && `${formatAddress4(on.address)} ${reserved}`;
   }
   const { pref64 } = given;

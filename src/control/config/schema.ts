@@ -63,10 +63,8 @@ function list<T extends z.ZodType>(element: T, allowed = 'it must be a list, as 
   return z.array(element, { error: (issue) => wrong(issue.input, allowed) });
 }
 
-const absolutePath = text(
-  (value) => (/^\/[^\0]*$/.test(value) ? value : null),
-  'it must be an absolute path',
-);
+const readAbsolutePath = (value: string) => (/^\/[^\0]*$/.test(value) ? value : null);
+const absolutePath = text(readAbsolutePath, 'it must be an absolute path');
 
 /** An address, with or without the length of its network. */
 function readInterfaceAddress(value: string): InterfaceAddress | null {
@@ -151,6 +149,8 @@ const pool4 = either(
   "it must be false, or an IPv4 prefix of length 4 to 31 without host bits, as in '10.64.0.0/16'",
 );
 
+const dataDir = either(z.literal(false), readAbsolutePath, 'it must be an absolute path, or false');
+
 const pref64 = either(
   z.literal(false),
   readPref64,
@@ -166,7 +166,7 @@ export const schema = table({
   'map-lifetime': integer(1, 1_000_000).default(7440),
   'max-maps-per-64': integer(0, 1_000_000_000).default(256),
   workers: integer(0, 64).default(0),
-  'data-dir': absolutePath.prefault('/var/lib/nat64d'),
+  'data-dir': dataDir.prefault('/var/lib/nat64d'),
   'run-dir': absolutePath.prefault('/run/nat64d'),
   'map-file': absolutePath.optional(),
   map: list(

@@ -103,8 +103,8 @@ export interface GatewayConfig {
   readonly maxMapsPer64: number;
   /** Worker threads, one queue each. 0: one per CPU. */
   readonly workers: number;
-  /** Holds dynamic.map. */
-  readonly dataDir: string;
+  /** Holds dynamic.map. Null: dynamic maps are forgotten at exit. */
+  readonly dataDir: string | null;
   /** Holds what a next start needs to clean up after a crash. */
   readonly runDir: string;
   readonly device: DeviceConfig;
