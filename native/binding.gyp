@@ -2,7 +2,16 @@
   "targets": [
     {
       "target_name": "nat64d_native",
-      "sources": ["src/addon.c", "src/args.c", "src/burst.c", "src/error.c", "src/poller.c", "src/tun.c"],
+      "sources": [
+        "src/addon.c",
+        "src/args.c",
+        "src/burst.c",
+        "src/datagram.c",
+        "src/error.c",
+        "src/poller.c",
+        "src/process.c",
+        "src/tun.c"
+      ],
       "defines": ["NAPI_VERSION=9", "_GNU_SOURCE"],
       "cflags!": ["-O3"],
       "cflags": [

@@ -109,6 +109,36 @@ declare namespace native {
   function write(fd: number, bytes: Uint8Array, list: Int32Array, count: number, refused: Int32Array): number;
 
   /**
+   * PR_SET_NO_NEW_PRIVS: no program that this thread or its children run gains privileges. Threads that are there already
+   * do not have it: call it in a process that only starts another one.
+   */
+  function setNoNewPrivs(): void;
+
+  /**
+   * PR_CAPBSET_DROP: takes every capability from the bounding set of this thread and its children but those whose bits are
+   * set in `keep` (1 << number, as a sum; up to 2^53). Takes effect at the next `exec`. EPERM without CAP_SETPCAP.
+   */
+  function dropBoundingSet(keep: number): void;
+
+  /** Makes a folder the root of the whole process, and its working folder. Node remembers the old one: `process.chdir('/')`. */
+  function chroot(path: string): void;
+
+  /**
+   * Replaces this program by another in the same process (execve): the same pid, parent and standard streams. Comes back
+   * only by an exception. `env` holds NAME=VALUE.
+   */
+  function exec(path: string, argv: readonly string[], env: readonly string[]): void;
+
+  /**
+   * A Unix datagram socket connected to a path, or to an abstract name written with '@' in front (at most 107 bytes).
+   * Throws where nobody listens there. Non-blocking, close-on-exec; `closeQueue` closes it.
+   */
+  function openDatagram(path: string): number;
+
+  /** Sends one datagram. False where the listener has gone or takes no more now. */
+  function sendDatagram(fd: number, bytes: Uint8Array): boolean;
+
+  /**
    * Calls `onReadable` on this thread's event loop while `fd` is readable (uv_poll, level-triggered). Keeps the loop alive
    * until stopped. When the thread ends first, the poll ends with it and the descriptor stays open.
    * `onReadable` gets an errno where polling failed (0 otherwise): EBADF where the device has been deleted. Polling has then

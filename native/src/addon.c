@@ -10,6 +10,12 @@ static bool define_functions(napi_env env, napi_value exports) {
   } functions[] = {
       {"openQueue", open_queue},   {"setPersist", set_persist}, {"setOffload", set_offload},
       {"closeQueue", close_queue}, {"read", read_burst},        {"write", write_burst},
+      {"setNoNewPrivs", set_no_new_privs},
+      {"dropBoundingSet", drop_bounding_set},
+      {"chroot", change_root},
+      {"exec", execute},
+      {"openDatagram", open_datagram},
+      {"sendDatagram", send_datagram},
   };
   for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++) {
     napi_value function;

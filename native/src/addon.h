@@ -22,6 +22,16 @@ bool define_offload(napi_env env, napi_value exports);
 napi_value read_burst(napi_env env, napi_callback_info info);
 napi_value write_burst(napi_env env, napi_callback_info info);
 
+/* process.c */
+napi_value set_no_new_privs(napi_env env, napi_callback_info info);
+napi_value drop_bounding_set(napi_env env, napi_callback_info info);
+napi_value change_root(napi_env env, napi_callback_info info);
+napi_value execute(napi_env env, napi_callback_info info);
+
+/* datagram.c */
+napi_value open_datagram(napi_env env, napi_callback_info info);
+napi_value send_datagram(napi_env env, napi_callback_info info);
+
 /* poller.c */
 bool define_poller(napi_env env, napi_value exports);
 

@@ -1,0 +1,127 @@
+/* What a daemon does to its own process and Node has no call for. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "addon.h"
+#include "args.h"
+#include "error.h"
+
+/* Linux has 41 capabilities; the bits of a number that JavaScript can hold exactly leave room for more. */
+enum { MOST_CAPABILITIES = 53 };
+
+napi_value set_no_new_privs(napi_env env, napi_callback_info info) {
+  (void)info;
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) throw_system_error(env, errno, "prctl", NULL);
+  return NULL;
+}
+
+napi_value drop_bounding_set(napi_env env, napi_callback_info info) {
+  napi_value value;
+  int64_t keep;
+  if (!arguments(env, info, 1, &value) ||
+      !integer_argument(env, value, "keep", 0, ((int64_t)1 << MOST_CAPABILITIES) - 1, &keep)) {
+    return NULL;
+  }
+  for (int capability = 0; capability < MOST_CAPABILITIES; capability++) {
+    if ((keep >> capability & 1) != 0) continue;
+    if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0) continue;
+    /* The first number that the kernel does not know. */
+    if (errno == EINVAL) break;
+    throw_system_error(env, errno, "prctl", "capability %d cannot be dropped: that takes CAP_SETPCAP", capability);
+    break;
+  }
+  return NULL;
+}
+
+napi_value change_root(napi_env env, napi_callback_info info) {
+  napi_value value;
+  char path[PATH_MAX];
+  if (!arguments(env, info, 1, &value) || !string_argument(env, value, "path", path, sizeof path)) return NULL;
+  /* From inside first: a path cannot be exchanged between the two calls then. */
+  if (chdir(path) != 0) {
+    throw_system_error(env, errno, "chdir", "%s: %s; make the folder", path, strerror(errno));
+  } else if (chroot(".") != 0) {
+    throw_system_error(env, errno, "chroot", "%s cannot become the root: that takes CAP_SYS_CHROOT", path);
+  }
+  return NULL;
+}
+
+static void free_strings(char **strings) {
+  if (strings == NULL) return;
+  for (char **string = strings; *string != NULL; string++) free(*string);
+  free(strings);
+}
+
+static char *copy_string(napi_env env, napi_value value, const char *name) {
+  size_t length;
+  napi_valuetype type;
+  if (!succeeded(env, napi_typeof(env, value, &type))) return NULL;
+  if (type != napi_string) {
+    throw_type_error(env, "%s must hold strings", name);
+    return NULL;
+  }
+  if (!succeeded(env, napi_get_value_string_utf8(env, value, NULL, 0, &length))) return NULL;
+  char *string = malloc(length + 1);
+  if (string == NULL || !succeeded(env, napi_get_value_string_utf8(env, value, string, length + 1, &length))) {
+    free(string);
+    return NULL;
+  }
+  if (strlen(string) != length) {
+    throw_range_error(env, "%s must not hold a zero byte", name);
+    free(string);
+    return NULL;
+  }
+  return string;
+}
+
+/* A list of strings as execve takes it; NULL with an exception pending. */
+static char **strings_argument(napi_env env, napi_value value, const char *name) {
+  bool is_array;
+  uint32_t count;
+  if (!succeeded(env, napi_is_array(env, value, &is_array))) return NULL;
+  if (!is_array) {
+    throw_type_error(env, "%s must be a list of strings", name);
+    return NULL;
+  }
+  if (!succeeded(env, napi_get_array_length(env, value, &count))) return NULL;
+  char **strings = calloc((size_t)count + 1, sizeof *strings);
+  if (strings == NULL) {
+    throw_system_error(env, ENOMEM, "malloc", NULL);
+    return NULL;
+  }
+  for (uint32_t i = 0; i < count; i++) {
+    napi_value element;
+    if (!succeeded(env, napi_get_element(env, value, i, &element)) ||
+        (strings[i] = copy_string(env, element, name)) == NULL) {
+      free_strings(strings);
+      return NULL;
+    }
+  }
+  return strings;
+}
+
+napi_value execute(napi_env env, napi_callback_info info) {
+  napi_value values[3];
+  char path[PATH_MAX];
+  if (!arguments(env, info, 3, values) || !string_argument(env, values[0], "path", path, sizeof path)) return NULL;
+  char **words = strings_argument(env, values[1], "argv");
+  if (words == NULL) return NULL;
+  char **variables = strings_argument(env, values[2], "env");
+  if (variables != NULL) {
+    /* libuv has marked all descriptors at the start of Node. The standard streams are the next program's too. */
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+      int flags = fcntl(fd, F_GETFD);
+      if (flags >= 0) fcntl(fd, F_SETFD, flags & ~FD_CLOEXEC);
+    }
+    execve(path, words, variables);
+    throw_system_error(env, errno, "execve", "%s: %s", path, strerror(errno));
+  }
+  free_strings(words);
+  free_strings(variables);
+  return NULL;
+}

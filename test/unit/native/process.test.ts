@@ -1,0 +1,155 @@
+/** What a process gives up, and becomes; each in a child, for there is no way back. */
+import assert from 'node:assert/strict';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import native from '#native';
+
+const ADDON = fileURLToPath(new URL('../../../../native/index.js', import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), 'nat64d-process-'));
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+/** Runs a program with `native` and `status()`, this process's lines of /proc, in a Node of its own. */
+function inChild(program: string) {
+  const status = `const status = () => require('fs').readFileSync('/proc/thread-self/status', 'utf8');`;
+  const script = `const native = require(${JSON.stringify(ADDON)}); ${status} ${program}`;
+  const { stdout, stderr, status: code } = spawnSync(process.execPath, ['-e', script], { encoding: 'utf8' });
+  return { stdout, stderr, code };
+}
+
+test('setNoNewPrivs holds for the children of the thread', () => {
+  const { stdout, stderr } = inChild(
+    `native.setNoNewPrivs(); console.log(require('child_process').execFileSync('cat', ['/proc/self/status']) + '')`,
+  );
+  assert.match(stdout, /NoNewPrivs:\t1/, stderr);
+});
+
+test('dropBoundingSet leaves a child the named capabilities alone', () => {
+  const keep = 2 ** 12 + 2 ** 6;
+  const { stdout, stderr } = inChild(
+    `native.dropBoundingSet(${keep}); console.log(require('child_process').execFileSync('cat', ['/proc/self/status']) + '')`,
+  );
+  for (const set of ['CapBnd', 'CapEff', 'CapPrm']) {
+    assert.match(stdout, new RegExp(`${set}:\\t0+1040\\n`), stderr);
+  }
+});
+
+test('dropBoundingSet without CAP_SETPCAP says so', () => {
+  const { stderr } = inChild(`process.setuid(65534); native.dropBoundingSet(0)`);
+  assert.match(stderr, /takes CAP_SETPCAP \(prctl: EPERM\)/);
+});
+
+test('chroot makes a folder the root and the working folder', () => {
+  writeFileSync(join(folder, 'here'), 'inside');
+  const { stdout, stderr } = inChild(
+    `native.chroot(${JSON.stringify(folder)}); process.chdir('/'); const fs = require('fs');
+     console.log(process.cwd(), fs.readFileSync('/here', 'utf8'), fs.readFileSync('here', 'utf8'), fs.existsSync('/proc'))`,
+  );
+  assert.equal(stdout, '/ inside inside false\n', stderr);
+});
+
+test('chroot of a folder that is not there, or without the right to', () => {
+  assert.match(
+    inChild(`native.chroot('/nowhere')`).stderr,
+    /\/nowhere: No such file or directory; make the folder \(chdir: ENOENT\)/,
+  );
+  assert.match(
+    inChild(`process.setuid(65534); native.chroot('/')`).stderr,
+    /takes CAP_SYS_CHROOT \(chroot: EPERM\)/,
+  );
+});
+
+test('exec becomes another program, with its arguments, its environment, the same pid and streams', () => {
+  const { stdout, code } = inChild(
+    `console.log(process.pid); native.exec('/bin/sh', ['sh', '-c', 'echo $$ "$1" $X; exit 7', 'sh', 'a b'], ['X=y'])`,
+  );
+  const [first = '', second] = stdout.split('\n');
+  assert.equal(second, `${first} a b y`);
+  assert.equal(code, 7);
+});
+
+test('exec of what is no program comes back with an error', () => {
+  assert.match(
+    inChild(`native.exec('/nowhere', [], [])`).stderr,
+    /\/nowhere: No such file or directory \(execve: ENOENT\)/,
+  );
+  assert.match(inChild(`native.exec('/', [], [])`).stderr, /\(execve: EACCES\)/);
+});
+
+const WRONG: readonly (readonly [string, () => unknown, object])[] = [
+  ['exec without a list', () => native.exec('/bin/true', 'x' as never, []), { name: 'TypeError' }],
+  ['exec with numbers', () => native.exec('/bin/true', [1] as never, []), { name: 'TypeError' }],
+  ['exec with a zero byte', () => native.exec('/bin/true', ['a\0b'], []), { name: 'RangeError' }],
+  ['exec with a wrong environment', () => native.exec('/bin/true', [], {} as never), { name: 'TypeError' }],
+  ['exec of nothing', () => native.exec('', [], []), { name: 'RangeError' }],
+  ['chroot of a number', () => native.chroot(1 as never), { name: 'TypeError' }],
+  ['chroot of too long a path', () => native.chroot('x'.repeat(5000)), { name: 'RangeError' }],
+  ['a bounding set of a fraction', () => native.dropBoundingSet(0.5), { name: 'RangeError' }],
+  ['a bounding set below zero', () => native.dropBoundingSet(-1), { name: 'RangeError' }],
+  ['a bounding set of text', () => native.dropBoundingSet('1' as never), { name: 'TypeError' }],
+  ['a datagram to nothing', () => native.openDatagram(''), { name: 'RangeError' }],
+  ['a datagram to too long a path', () => native.openDatagram('x'.repeat(108)), { name: 'RangeError' }],
+  ['a datagram to nobody', () => native.openDatagram('/nowhere'), { code: 'ENOENT', syscall: 'connect' }],
+  ['a datagram to no abstract name', () => native.openDatagram('@nat64d-nowhere'), { code: 'ECONNREFUSED' }],
+  ['a datagram on no descriptor', () => native.sendDatagram(-1, new Uint8Array(1)), { name: 'RangeError' }],
+  [
+    'a datagram on a closed descriptor',
+    () => native.sendDatagram(9999, new Uint8Array(1)),
+    { code: 'EBADF' },
+  ],
+  ['a datagram of text', () => native.sendDatagram(1, 'x' as never), { name: 'TypeError' }],
+];
+for (const [name, call, error] of WRONG) test(`${name} is refused`, () => assert.throws(call, error));
+
+/** Prints each datagram in hex, and ends after the first that is empty. Node has no socket of this kind. */
+const LISTENER = `
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+int main(int argc, char **argv) {
+  (void)argc;
+  struct sockaddr_un a = {.sun_family = AF_UNIX};
+  strcpy(a.sun_path, argv[1]);
+  size_t n = offsetof(struct sockaddr_un, sun_path) + strlen(argv[1]);
+  if (a.sun_path[0] == '@') a.sun_path[0] = 0; else n++;
+  int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+  if (bind(fd, (struct sockaddr *)&a, n) != 0) return 1;
+  puts("ready");
+  for (;;) {
+    fflush(stdout);
+    unsigned char bytes[70000];
+    ssize_t got = recv(fd, bytes, sizeof bytes, 0);
+    if (got <= 0) return 0;
+    for (ssize_t i = 0; i < got; i++) printf("%02x", bytes[i]);
+    puts("");
+  }
+}`;
+
+test('datagrams arrive whole, by path and by abstract name; a listener that has gone is no error', async () => {
+  const program = join(folder, 'listen');
+  execFileSync('cc', ['-x', 'c', '-o', program, '-'], { input: LISTENER });
+  for (const name of [join(folder, 'socket'), `@nat64d-test-${process.pid}`]) {
+    const listener = spawn(program, [name], { stdio: ['ignore', 'pipe', 'inherit'] });
+    let output = '';
+    listener.stdout.on('data', (data) => {
+      output += data;
+    });
+    await once(listener.stdout, 'data');
+    const fd = native.openDatagram(name);
+    assert.equal(native.sendDatagram(fd, Buffer.from('READY=1')), true);
+    assert.equal(native.sendDatagram(fd, new Uint8Array(new SharedArrayBuffer(3)).fill(0xab)), true);
+    assert.throws(() => native.sendDatagram(fd, new Uint8Array(1 << 22)), { code: 'EMSGSIZE' });
+    const ended = once(listener, 'exit');
+    assert.equal(native.sendDatagram(fd, new Uint8Array(0)), true);
+    await ended;
+    assert.equal(native.sendDatagram(fd, Buffer.from('nobody')), false);
+    native.closeQueue(fd);
+    assert.equal(output, `ready\n${Buffer.from('READY=1').toString('hex')}\nababab\n`);
+  }
+});
