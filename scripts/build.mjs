@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import esbuild from 'esbuild-wasm';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const native = join(root, 'native');
@@ -42,6 +43,29 @@ function buildNative() {
   writeFileSync(stamp, fingerprint);
 }
 
+/** All that a worker thread runs, as one text: a gateway in a chroot has no files to start one from. */
+function bundleSealedWorker() {
+  // Inside, `require` gives the task for any name that piscina asks for, and the addon by the path it was loaded from.
+  const before = `
+const nodeRequire = require;
+globalThis.require = (name) => {
+  if (name === '#native') {
+    const addon = { exports: {} };
+    process.dlopen(addon, "__NAT64D_ADDON__");
+    return addon.exports;
+  }
+  return name.endsWith('/dataplane/worker.js') ? { __esModule: true, default: globalThis.nat64dTask } : nodeRequire(name);
+};`;
+  const stdin = {
+    contents: `import { task } from './dist/dataplane/sealed.js'; globalThis.nat64dTask = task; require('./node_modules/piscina/dist/worker.js');`,
+    resolveDir: root,
+  };
+  const options = { bundle: true, platform: 'node', format: 'cjs', external: ['#native', '@napi-rs/nice'] };
+  const outfile = join(root, 'dist', 'sealed-worker.cjs');
+  return esbuild.build({ ...options, stdin, outfile, banner: { js: before }, logLevel: 'warning' });
+}
+
 buildNative();
 run(bin('tsc'), ['-p', 'tsconfig.json'], root);
+await bundleSealedWorker();
 if (!process.argv.includes('--no-tests')) run(bin('tsc'), ['-p', 'tsconfig.test.json'], root);

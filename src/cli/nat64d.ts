@@ -3,12 +3,15 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { ConfigError, loadConfig } from '../control/config/index.js';
+import { loadTayga } from '../control/config/tayga.js';
+import { formatToml } from '../control/config/to-toml.js';
 import type { GatewayConfig } from '../control/config/types.js';
 import { createLog } from '../control/log.js';
 import { EXIT_FAILURE, EXIT_USAGE, serve } from './serve.js';
 
-interface CliOptions {
+interface RunOptions {
   config: string;
+  tayga?: string;
   check: boolean;
   testClockRate: number;
 }
@@ -24,50 +27,72 @@ function positive(text: string): number {
   return value;
 }
 
-function parseArguments(): CliOptions {
-  const program = new Command('nat64d')
-    .description('NAT64/DNS64 gateway: IPv6-only hosts reach the IPv4 internet through it.')
-    .option('-c, --config <file>', 'configuration file', '/etc/nat64d/nat64d.toml')
-    .option('--check', 'check the configuration, print every error with its place, and exit', false)
-    .addOption(
-      new Option('--test-clock-rate <n>', 'seconds per second').argParser(positive).default(1).hideHelp(),
-    )
-    .version(`nat64d ${version()}`, '-V, --version')
-    .allowExcessArguments(false)
-    .exitOverride();
-  try {
-    return program.parse().opts<CliOptions>();
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
-    process.exit(error.exitCode === 0 ? 0 : EXIT_USAGE);
-  }
+/** The configuration that the options name. Throws ConfigError. */
+function load({ config, tayga }: Pick<RunOptions, 'config' | 'tayga'>): GatewayConfig {
+  if (tayga === undefined) return loadConfig(config);
+  return loadTayga(tayga, { stateDirectory: process.env.STATE_DIRECTORY });
 }
 
-function load(file: string): GatewayConfig {
+/** Runs what needs a configuration; what is wrong with it is printed, and is a failure. */
+async function withConfig(run: () => Promise<number> | number): Promise<void> {
   try {
-    return loadConfig(file);
+    process.exitCode = await run();
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     console.error(error.message);
-    process.exit(EXIT_FAILURE);
+    process.exitCode = EXIT_FAILURE;
   }
 }
 
-const options = parseArguments();
-const config = load(options.config);
-if (options.check) {
-  console.log(`${options.config}: fine`);
-} else {
+async function runGateway(options: RunOptions): Promise<number> {
+  const config = load(options);
+  if (options.check) {
+    for (const warning of config.warnings) console.error(warning);
+    console.log(`${config.file}: fine`);
+    return 0;
+  }
   const log = createLog(config.log);
   try {
-    process.exitCode = await serve({
-      config,
-      log,
-      load: () => loadConfig(options.config),
-      clockRate: options.testClockRate,
-    });
+    return await serve({ config, log, load: () => load(options), clockRate: options.testClockRate });
   } catch (error) {
     log.error({ event: 'failed', err: error }, error instanceof Error ? error.message : String(error));
-    process.exitCode = EXIT_FAILURE;
+    return EXIT_FAILURE;
   }
+}
+
+const program = new Command('nat64d')
+  .description('NAT64/DNS64 gateway: IPv6-only hosts reach the IPv4 internet through it.')
+  .option('-c, --config <file>', 'configuration file', '/etc/nat64d/nat64d.toml')
+  .option('--tayga <file>', "run with TAYGA's configuration file instead")
+  .option('--check', 'check the configuration, print every error with its place, and exit', false)
+  .addOption(
+    new Option('--test-clock-rate <n>', 'seconds per second').argParser(positive).default(1).hideHelp(),
+  )
+  .version(`nat64d ${version()}`, '-V, --version')
+  .allowExcessArguments(false)
+  // An option behind `import` is import's.
+  .enablePositionalOptions()
+  .exitOverride()
+  .action((options: RunOptions) => withConfig(() => runGateway(options)));
+
+program
+  .command('import')
+  .description("print the TOML that says what TAYGA's configuration file says")
+  .requiredOption('--tayga <file>', "TAYGA's configuration file")
+  .allowExcessArguments(false)
+  .exitOverride()
+  .action(({ tayga }: { tayga: string }) =>
+    withConfig(() => {
+      const config = loadTayga(tayga, { stateDirectory: process.env.STATE_DIRECTORY });
+      for (const warning of config.warnings) console.error(warning);
+      process.stdout.write(formatToml(config));
+      return 0;
+    }),
+  );
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (!(error instanceof CommanderError)) throw error;
+  process.exitCode = error.exitCode === 0 ? 0 : EXIT_USAGE;
 }

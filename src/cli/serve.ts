@@ -3,6 +3,7 @@ import { ConfigError } from '../control/config/problem.js';
 import type { GatewayConfig } from '../control/config/types.js';
 import { Gateway } from '../control/gateway.js';
 import type { Log } from '../control/log.js';
+import { type Notifier, openNotifier } from '../control/notify.js';
 
 export const EXIT_FAILURE = 1;
 export const EXIT_USAGE = 2;
@@ -14,6 +15,7 @@ export interface ServeOptions {
   readonly load: () => GatewayConfig;
   /** Called once the gateway serves, before anybody is told so. */
   readonly onServing?: (gateway: Gateway) => Promise<void> | void;
+  readonly notifier?: Notifier;
   /** Seconds of the gateway's clock per second; see GatewayOptions. */
   readonly clockRate?: number;
 }
@@ -51,12 +53,14 @@ async function reload(gateway: Gateway, { load, log }: ServeOptions): Promise<vo
 
 /** Runs the gateway until it is told to stop or cannot go on. Returns the exit code; rejects where it cannot start. */
 export async function serve(options: ServeOptions): Promise<number> {
-  const { config, log, clockRate = 1 } = options;
+  const { config, log, clockRate = 1, notifier = openNotifier(process.env.NOTIFY_SOCKET) } = options;
   const signal = untilSignal(log);
   // One that comes before the start is done asks for what the start does anyway.
   let started: Gateway | undefined;
   process.on('SIGHUP', () => {
-    if (started !== undefined) void reload(started, options);
+    if (started === undefined) return;
+    notifier.notify('RELOADING=1');
+    void reload(started, options).then(() => notifier.notify('READY=1'));
   });
   const gateway = await Gateway.start(config, { log, clockRate });
   if (process.env.NAT64D_TEST_HOOKS === '1') {
@@ -70,8 +74,10 @@ export async function serve(options: ServeOptions): Promise<number> {
     throw error;
   }
   started = gateway;
+  notifier.notify('READY=1');
   const lost = await Promise.race([signal, gateway.lost]);
   if (lost !== undefined) log.error({ event: 'device-lost' }, `${lost}. Stopping.`);
+  notifier.notify('STOPPING=1');
   await gateway.stop();
   return lost === undefined ? 0 : EXIT_FAILURE;
 }

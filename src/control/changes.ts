@@ -31,7 +31,10 @@ export interface Changes {
 
 /** Compares two configurations key by key. */
 export function changesBetween(before: GatewayConfig, after: GatewayConfig): Changes {
-  const keys = differingKeys(before, after, '').filter((key) => key !== 'file' && key !== 'warnings');
+  const keys = differingKeys(before, after, '').filter(
+    // The maps of a map-file are compared themselves.
+    (key) => !['file', 'warnings', 'map-file'].includes(key),
+  );
   return {
     applied: keys.filter((key) => !FIXED.has(key)),
     fixed: keys.flatMap((key) => {

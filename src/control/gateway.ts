@@ -4,7 +4,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { announce } from './announce.js';
 import { type Changes, changesBetween, withoutFixed } from './changes.js';
 import { Clock } from './clock.js';
-import type { GatewayConfig, InterfaceAddress } from './config/types.js';
+import type { ExplicitMap, GatewayConfig, InterfaceAddress } from './config/types.js';
 import { type Dns64, startDns64 } from './dns64/index.js';
 import { explicitMaps } from './explicit-maps.js';
 import { lockInstance } from './instance-lock.js';
@@ -35,6 +35,7 @@ export class Gateway {
   #netdev: Netdev | undefined;
   #dns64: Dns64 | undefined;
   #deviceAddresses: readonly InterfaceAddress[] = [];
+  #isSetUpKept = false;
   #stopping: Promise<void> | undefined;
   /** Reloads wait for each other. */
   #reloading: Promise<unknown> = Promise.resolve();
@@ -77,7 +78,7 @@ export class Gateway {
     );
     this.#undo.push(() => device.close());
     this.#netdev = await configureNetdev(netdevSettings(this.#config), plainLog(log));
-    this.#undo.push(() => this.#netdev?.restore());
+    this.#undo.push(() => (this.#isSetUpKept ? undefined : this.#netdev?.restore()));
     const translation = await Translation.start(this.#effective(this.#config), {
       device,
       clock: this.#clock,
@@ -188,6 +189,21 @@ export class Gateway {
     });
     this.#reloading = result.catch(() => {});
     return result;
+  }
+
+  /** The explicit maps in force: those of the configuration, then those of its map-file. */
+  get maps(): readonly ExplicitMap[] {
+    return this.#config.maps;
+  }
+
+  /** Leaves addresses and routes as they are at the end: who has no privileges any more cannot take them down. */
+  keepSetUp(): void {
+    this.#isSetUpKept = true;
+  }
+
+  /** The data-dir has another name from now on: the root has changed. */
+  moveDataDir(folder: string): void {
+    this.#translation?.moveDataDir(folder);
   }
 
   /** Writes dynamic.map now. Throws where it cannot. */

@@ -1,6 +1,8 @@
 /** The gateway's log: one event a line, each with a stable `event` name. */
+import { writeSync } from 'node:fs';
 import { pino } from 'pino';
 import pretty from 'pino-pretty';
+import native from '#native';
 import type { LogConfig } from './config/types.js';
 
 /** What modules log through: pino's shape, so that tests can hand in their own. */
@@ -11,6 +13,55 @@ export interface Log {
   info(fields: object, message: string): void;
   warn(fields: object, message: string): void;
   error(fields: object, message: string): void;
+}
+
+/** Where TAYGA's options send the log: bare lines, lines with a priority for systemd's journal, or syslog. */
+export type LogTarget = 'plain' | 'journal' | 'syslog';
+
+/** A logger that writes only the message of each event, for people and for system logs. Synchronous. */
+export function createPlainLog(level: LogConfig['level'], target: LogTarget, name: string): Log {
+  const send = target === 'syslog' ? syslogSender(name) : (text: string) => void writeSync(1, `${text}\n`);
+  const stream = {
+    write: (line: string) => {
+      const event = JSON.parse(line) as { level: number; msg: string };
+      const severity = severityOf(event.level);
+      if (target === 'plain') send(event.msg, severity);
+      else if (target === 'journal') send(`<${severity}>${event.msg}`, severity);
+      else send(event.msg, severity);
+    },
+  };
+  return pino({ level, base: null }, stream);
+}
+
+/** Severity of syslog (RFC 5424 section 6.2.1) for pino's levels. */
+function severityOf(level: number): number {
+  if (level >= 60) return 2;
+  if (level >= 50) return 3;
+  if (level >= 40) return 4;
+  return level >= 30 ? 6 : 7;
+}
+
+const SYSLOG_SOCKET = '/dev/log';
+const FACILITY_DAEMON = 3;
+
+/** Opened at once, for after a change of root there is no /dev/log to open. A system without syslog gets no lines. */
+function syslogSender(name: string): (text: string, severity: number) => void {
+  const open = () => {
+    try {
+      return native.openDatagram(SYSLOG_SOCKET);
+    } catch {
+      return -1;
+    }
+  };
+  let fd = open();
+  return (text, severity) => {
+    const line = Buffer.from(`<${FACILITY_DAEMON * 8 + severity}>${name}[${process.pid}]: ${text}`);
+    if (fd >= 0 && native.sendDatagram(fd, line)) return;
+    // syslogd may have been started anew, or be busy: the line is worth one more try.
+    if (fd >= 0) native.closeQueue(fd);
+    fd = open();
+    if (fd >= 0) native.sendDatagram(fd, line);
+  };
 }
 
 /** A logger on standard output: pretty on a terminal, JSON otherwise. Synchronous, so that last words are not lost. */

@@ -1,4 +1,5 @@
 /** The TUN device: its queues, opened by the main thread so that they outlive any worker, and its offloads. */
+import { existsSync } from 'node:fs';
 import native from '#native';
 import type { Log } from './log.js';
 
@@ -45,8 +46,7 @@ export function openDevice(options: QueuesOptions, log: Log): OpenDevice {
   const common = {
     vnetHdr: true,
     exclusive: false,
-    owner: process.getuid?.() ?? 0,
-    group: process.getgid?.() ?? 0,
+    ...owner(),
   };
   const fds: number[] = [];
   let name = options.name;
@@ -72,6 +72,49 @@ export function openDevice(options: QueuesOptions, log: Log): OpenDevice {
     closeAll(fds);
     throw error;
   }
+}
+
+/**
+ * Makes a persistent device, for whoever runs next. TAYGA can attach to one without multi_queue only, and we to both, with one
+ * worker to a device without. Returns whether there was none before. Throws the addon's error.
+ */
+export function makePersistentDevice(name: string, multiQueue: boolean): boolean {
+  const isNew = !existsSync(`/sys/class/net/${name}`);
+  const { fd } = openEither(name, multiQueue);
+  try {
+    native.setOffload(fd, 0);
+    native.setPersist(fd, true);
+  } finally {
+    native.closeQueue(fd);
+  }
+  return isNew;
+}
+
+/** Removes a persistent device once nobody has it open. Returns whether there was one. Throws the addon's error. */
+export function removePersistentDevice(name: string): boolean {
+  if (!existsSync(`/sys/class/net/${name}`)) return false;
+  const { fd } = openEither(name, true);
+  try {
+    native.setPersist(fd, false);
+  } finally {
+    native.closeQueue(fd);
+  }
+  return true;
+}
+
+/** One queue, of the wished kind where the device is new, and of the kind that it is where it is not. */
+function openEither(name: string, multiQueue: boolean): { fd: number } {
+  const options = { name, vnetHdr: false, exclusive: false, ...owner() };
+  try {
+    return native.openQueue({ ...options, multiQueue });
+  } catch (error) {
+    if (!hasCode(error, 'EINVAL')) throw error;
+    return native.openQueue({ ...options, multiQueue: !multiQueue });
+  }
+}
+
+function owner() {
+  return { owner: process.getuid?.() ?? 0, group: process.getgid?.() ?? 0 };
 }
 
 function setOffloads(fds: readonly number[], wanted: boolean): readonly string[] {

@@ -29,13 +29,13 @@ export class Translation {
   readonly #surroundings: PoolSurroundings;
   readonly #counters: SharedArrayBuffer;
   readonly #workers: Workers;
-  #config: EffectiveConfig;
+  #dataDir: string | null;
   #keeper: PoolKeeper | undefined;
   #timer: NodeJS.Timeout | undefined;
 
   private constructor(config: EffectiveConfig, options: TranslationOptions) {
     const { device, clock, log, onDeviceLost } = options;
-    this.#config = config;
+    this.#dataDir = config.dataDir;
     this.#log = log;
     this.#clock = clock;
     const workerCount = device.fds.length;
@@ -95,7 +95,6 @@ export class Translation {
     // From here on nothing can fail. A map that ends does so before its address or its host means something else.
     keeper?.adopt(config, maps6);
     this.#keeper = keeper;
-    this.#config = config;
     await this.#workers.reload(tables);
     if (before === undefined || before === keeper) return;
     keeper?.noteUse(before);
@@ -112,6 +111,11 @@ export class Translation {
       { event: 'dynamic-map-written', file },
       `${pool.liveCount + pool.dormantCount} maps written to ${file}`,
     );
+  }
+
+  /** Says where dynamic.map is from now on. */
+  moveDataDir(folder: string): void {
+    if (this.#dataDir !== null) this.#dataDir = folder;
   }
 
   /** Test hook: ends a worker in this way. */
@@ -144,7 +148,7 @@ export class Translation {
 
   /** Null where dynamic maps are not kept. */
   #dynamicMap(): string | null {
-    return this.#config.dataDir === null ? null : join(this.#config.dataDir, 'dynamic.map');
+    return this.#dataDir === null ? null : join(this.#dataDir, 'dynamic.map');
   }
 
   #restore(keeper: PoolKeeper): void {

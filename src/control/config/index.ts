@@ -1,7 +1,7 @@
 /** Reads the configuration file: every mistake in it at once, each with line, column, key and what is allowed. */
-import { readFileSync } from 'node:fs';
 import { readGiven } from './given.js';
 import { ConfigError, type Problem } from './problem.js';
+import { readConfigFile } from './read-file.js';
 import { checkRules, complete } from './rules.js';
 import { keysAt, schema, tableWith } from './schema.js';
 import { type Place, readToml } from './toml.js';
@@ -9,24 +9,9 @@ import type { GatewayConfig } from './types.js';
 
 export { ConfigError } from './problem.js';
 
-const READ_ERRORS: Record<string, string> = {
-  ENOENT: 'there is no such file; name one with --config',
-  EACCES: 'it may not be read; check its mode, or run as root',
-  EISDIR: 'it is a folder; name a file',
-};
-
 /** Reads a file. Throws ConfigError. */
 export function loadConfig(file: string): GatewayConfig {
-  let text: string;
-  try {
-    text = readFileSync(file, 'utf8');
-  } catch (error) {
-    const { code = '', message } = error as NodeJS.ErrnoException;
-    throw new ConfigError(file, [
-      { line: 1, col: 1, key: '', message: `cannot be read: ${READ_ERRORS[code] ?? message}` },
-    ]);
-  }
-  return parseConfig(text, file);
+  return parseConfig(readConfigFile(file), file);
 }
 
 /** Reads the text of a file. `file` is its name, for messages. Throws ConfigError. */

@@ -3,6 +3,7 @@ import { isAbsolute, join } from 'node:path';
 import { parseAddress4, prefix6Contains } from '../../wire/address.js';
 import { readGiven } from './given.js';
 import { ConfigError, type Problem } from './problem.js';
+import { readConfigFile } from './read-file.js';
 import { checkRules, complete } from './rules.js';
 import { readMap4, readMap6, schema } from './schema.js';
 import type { Place } from './toml.js';
@@ -198,6 +199,11 @@ const NAMES: Readonly<Record<string, string>> = {
   pref64: 'prefix',
   pool4: 'dynamic-pool',
 };
+
+/** Reads a file. Throws ConfigError. */
+export function loadTayga(file: string, surroundings: TaygaSurroundings = {}): GatewayConfig {
+  return parseTayga(readConfigFile(file), file, surroundings);
+}
 
 /** Reads the text of a tayga.conf. `file` is its name, for messages. Throws ConfigError with every error in it. */
 export function parseTayga(text: string, file: string, surroundings: TaygaSurroundings = {}): GatewayConfig {
