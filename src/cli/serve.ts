@@ -45,7 +45,7 @@ async function reload(gateway: Gateway, { load, log }: ServeOptions): Promise<vo
     log.error({ event: 'reload-failed' }, 'the configuration in force stays as it was');
   }
   try {
-    gateway.save();
+    await gateway.save();
   } catch (error) {
     log.error({ event: 'save-failed', err: error }, `dynamic.map cannot be written: ${String(error)}`);
   }

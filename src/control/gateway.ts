@@ -86,10 +86,7 @@ export class Gateway {
       onDeviceLost: (message) => this.#onLost(message),
     });
     this.#translation = translation;
-    this.#undo.push(
-      () => translation.save(),
-      () => translation.stop(),
-    );
+    this.#undo.push(() => translation.stop());
     this.#followAddresses();
     this.#undo.push(() => this.#dns64?.close());
     await this.#startDns64(config);
@@ -206,9 +203,11 @@ export class Gateway {
     this.#translation?.moveDataDir(folder);
   }
 
-  /** Writes dynamic.map now. Throws where it cannot. */
-  save(): void {
-    this.#translation?.save();
+  /** Writes dynamic.map now. Rejects where it cannot. */
+  async save(): Promise<void> {
+    await this.#translation?.save();
+    const maps = this.#translation?.mapCount;
+    this.#log.info({ event: 'dynamic-map-written', maps }, `dynamic.map written: ${maps} maps`);
   }
 
   /** Test hook: ends a worker in this way. */

@@ -19,15 +19,19 @@ export interface Log {
 export type LogTarget = 'plain' | 'journal' | 'syslog';
 
 /** A logger that writes only the message of each event, for people and for system logs. Synchronous. */
-export function createPlainLog(level: LogConfig['level'], target: LogTarget, name: string): Log {
-  const send = target === 'syslog' ? syslogSender(name) : (text: string) => void writeSync(1, `${text}\n`);
+export function createPlainLog(
+  level: LogConfig['level'],
+  target: LogTarget,
+  name: string,
+  syslogSocket = '/dev/log',
+): Log {
+  const send =
+    target === 'syslog' ? syslogSender(name, syslogSocket) : (text: string) => void writeSync(1, `${text}\n`);
   const stream = {
     write: (line: string) => {
       const event = JSON.parse(line) as { level: number; msg: string };
       const severity = severityOf(event.level);
-      if (target === 'plain') send(event.msg, severity);
-      else if (target === 'journal') send(`<${severity}>${event.msg}`, severity);
-      else send(event.msg, severity);
+      send(target === 'journal' ? `<${severity}>${event.msg}` : event.msg, severity);
     },
   };
   return pino({ level, base: null }, stream);
@@ -41,14 +45,13 @@ function severityOf(level: number): number {
   return level >= 30 ? 6 : 7;
 }
 
-const SYSLOG_SOCKET = '/dev/log';
 const FACILITY_DAEMON = 3;
 
 /** Opened at once, for after a change of root there is no /dev/log to open. A system without syslog gets no lines. */
-function syslogSender(name: string): (text: string, severity: number) => void {
+function syslogSender(name: string, socket: string): (text: string, severity: number) => void {
   const open = () => {
     try {
-      return native.openDatagram(SYSLOG_SOCKET);
+      return native.openDatagram(socket);
     } catch {
       return -1;
     }

@@ -20,6 +20,8 @@ export interface PoolSurroundings {
   readonly workerCount: number;
   readonly clock: Clock;
   readonly log: Log;
+  /** Writes down that a host gets an address; see DynamicPoolOptions. */
+  readonly record: (ipv4: number, host: Address6) => void;
 }
 
 /** The table of a configuration without a pool. */
@@ -37,7 +39,7 @@ export class PoolKeeper {
   readonly #options: { pool4: Prefix4; lifetimeSec: number; maxMapsPer64: number };
 
   constructor(pool4: Prefix4, config: EffectiveConfig, surroundings: PoolSurroundings) {
-    const { state, workerCount, clock, log } = surroundings;
+    const { state, workerCount, clock, log, record } = surroundings;
     const { mapLifetimeSec: lifetimeSec, maxMapsPer64 } = config;
     this.#options = { pool4, lifetimeSec, maxMapsPer64 };
     this.#clock = clock;
@@ -51,6 +53,7 @@ export class PoolKeeper {
       lastSeen: this.#lastSeen,
       dormantSec: DORMANT_SEC,
       publisher: this.#publisher,
+      record,
     });
     this.assigner = new Assigner(this.pool, this.#publisher, state, clock, log);
   }

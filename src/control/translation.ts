@@ -4,17 +4,20 @@ import { createCounters, readCounters } from '../shm/counters.js';
 import { createPrefixTable } from '../shm/prefix-table.js';
 import { CLOCK, createSharedState } from '../shm/shared-state.js';
 import type { PacketNote, Tables } from '../shm/worker-task.js';
-import type { Prefix4 } from '../wire/address.js';
+import type { Address6, Prefix4 } from '../wire/address.js';
 import type { Clock } from './clock.js';
 import type { Log } from './log.js';
-import { readDynamicMap, writeDynamicMap } from './pool/dynamic-map-file.js';
+import { DynamicMapStore } from './pool/dynamic-map-store.js';
 import { createNoHosts, PoolKeeper, type PoolSurroundings, unixNow } from './pool-keeper.js';
 import type { OpenDevice } from './queues.js';
 import { type EffectiveConfig, translatorSettings } from './settings.js';
 import { Workers } from './workers.js';
 
+const FILE = 'dynamic.map';
 /** How often the clock is looked at; a sweep follows where the second has changed. */
 const TICK_MS = 200;
+/** How often dynamic.map is written while maps are in use: after a crash, times of last use are no older. */
+const SAVE_SEC = 600;
 
 export interface TranslationOptions {
   readonly device: OpenDevice;
@@ -29,20 +32,25 @@ export class Translation {
   readonly #surroundings: PoolSurroundings;
   readonly #counters: SharedArrayBuffer;
   readonly #workers: Workers;
-  #dataDir: string | null;
+  readonly #store: DynamicMapStore | null;
+  #savedSec: number;
+  /** The last attempt to write something down has failed, and that has been said. */
+  #isStoreFailing = false;
   #keeper: PoolKeeper | undefined;
   #timer: NodeJS.Timeout | undefined;
 
   private constructor(config: EffectiveConfig, options: TranslationOptions) {
     const { device, clock, log, onDeviceLost } = options;
-    this.#dataDir = config.dataDir;
+    this.#store = config.dataDir === null ? null : new DynamicMapStore(join(config.dataDir, FILE));
+    this.#savedSec = clock.nowSec();
     this.#log = log;
     this.#clock = clock;
     const workerCount = device.fds.length;
     const state = createSharedState(workerCount);
     state[CLOCK] = clock.nowSec();
     this.#counters = createCounters(workerCount);
-    this.#surroundings = { state, workerCount, clock, log };
+    const record = (ipv4: number, host: Address6) => this.#record(ipv4, host);
+    this.#surroundings = { state, workerCount, clock, log, record };
     const maps6 = createPrefixTable(config.maps, 6);
     if (config.pool4 !== null) {
       this.#keeper = new PoolKeeper(config.pool4, config, this.#surroundings);
@@ -101,21 +109,24 @@ export class Translation {
     before.close();
   }
 
-  /** Writes dynamic.map. Throws where it cannot. */
-  save(): void {
-    const file = this.#dynamicMap();
-    if (this.#keeper === undefined || file === null) return;
+  /** Writes dynamic.map anew. Rejects where it cannot; nothing is lost then. */
+  async save(): Promise<void> {
+    if (this.#keeper === undefined || this.#store === null) return;
     const { pool } = this.#keeper;
-    writeDynamicMap(file, pool.entries(), this.#clock.nowSec(), unixNow());
-    this.#log.info(
-      { event: 'dynamic-map-written', file },
-      `${pool.liveCount + pool.dormantCount} maps written to ${file}`,
-    );
+    const nowSec = this.#clock.nowSec();
+    this.#savedSec = nowSec;
+    await this.#store.compact(pool.entries(), nowSec, unixNow());
+    this.#isStoreFailing = false;
+  }
+
+  /** How many maps dynamic.map holds once it is saved. */
+  get mapCount(): number {
+    return this.#keeper === undefined ? 0 : this.#keeper.pool.liveCount + this.#keeper.pool.dormantCount;
   }
 
   /** Says where dynamic.map is from now on. */
   moveDataDir(folder: string): void {
-    if (this.#dataDir !== null) this.#dataDir = folder;
+    this.#store?.moveTo(join(folder, FILE));
   }
 
   /** Test hook: ends a worker in this way. */
@@ -123,11 +134,16 @@ export class Translation {
     this.#workers.send(worker, { type: 'die', how });
   }
 
-  /** Ends the workers. Descriptors stay open. */
+  /** Ends the workers, and saves the maps. Descriptors stay open. Rejects where the maps cannot be saved. */
   async stop(): Promise<void> {
     clearInterval(this.#timer);
     await this.#workers.stop();
     this.#keeper?.close();
+    try {
+      await this.save();
+    } finally {
+      await this.#store?.close();
+    }
   }
 
   #tables(config: EffectiveConfig, keeper: PoolKeeper | undefined, maps6: SharedArrayBuffer): Tables {
@@ -146,16 +162,10 @@ export class Translation {
     return keeper;
   }
 
-  /** Null where dynamic maps are not kept. */
-  #dynamicMap(): string | null {
-    return this.#dataDir === null ? null : join(this.#dataDir, 'dynamic.map');
-  }
-
   #restore(keeper: PoolKeeper): void {
-    const file = this.#dynamicMap();
-    if (file === null) return;
-    const { entries, problems } = readDynamicMap(file);
-    for (const { line, message } of problems) {
+    if (this.#store === null) return;
+    const { entries, problems } = this.#store.read();
+    for (const { file, line, message } of problems) {
       this.#log.warn(
         { event: 'dynamic-map-line', file, line },
         `${file}:${line}: ${message}; the line is ignored`,
@@ -163,10 +173,29 @@ export class Translation {
     }
     for (const { line, message } of keeper.restore(entries)) {
       this.#log.warn(
-        { event: 'dynamic-map-entry', file, line },
-        `${file}:${line}: ${message}; the entry is ignored`,
+        { event: 'dynamic-map-entry', line },
+        `${FILE}:${line}: ${message}; the entry is ignored`,
       );
     }
+  }
+
+  /** The gateway serves on where the disk does not: what is not written down now is with the next save. */
+  #record(ipv4: number, host: Address6): void {
+    try {
+      this.#store?.record(ipv4, host, unixNow());
+    } catch (error) {
+      this.#noteStoreFailure(error);
+    }
+  }
+
+  #noteStoreFailure(error: unknown): void {
+    if (this.#isStoreFailing) return;
+    this.#isStoreFailing = true;
+    const reason = error instanceof Error ? error.message : String(error);
+    this.#log.error(
+      { event: 'dynamic-map-failed', err: error },
+      `dynamic maps cannot be written down (${reason}): a crash now would lose the latest; they are tried again every ${SAVE_SEC / 60} minutes`,
+    );
   }
 
   #tick(): void {
@@ -175,6 +204,9 @@ export class Translation {
     if (nowSec === state[CLOCK]) return;
     Atomics.store(state, CLOCK, nowSec);
     this.#keeper?.tick(nowSec);
+    const isDue =
+      nowSec - this.#savedSec >= SAVE_SEC || (this.#store?.isLong === true && !this.#isStoreFailing);
+    if (isDue && this.mapCount > 0) this.save().catch((error: unknown) => this.#noteStoreFailure(error));
   }
 
   #logPackets(notes: readonly PacketNote[], left: number): void {

@@ -44,6 +44,8 @@ export interface DynamicPoolOptions {
   /** 0: no limit. */
   readonly maxMapsPer64: number;
   readonly publisher: MapPublisher;
+  /** Writes down that a host gets an address that it did not have, before anybody may use it. Must not throw. */
+  readonly record?: (ipv4: number, host: Address6) => void;
 }
 
 /** A map, live or dormant. */
@@ -138,8 +140,12 @@ export class DynamicPool {
     if (this.#isAtLimit(host)) return REFUSED_LIMIT_PER_64;
     const index = known >= 0 ? known : this.#choose(host);
     if (index < 0) return REFUSED_POOL_FULL;
-    if (known >= 0) this.#leaveDormant(index);
-    else this.#hosts.add(host, index);
+    if (known >= 0) {
+      this.#leaveDormant(index);
+    } else {
+      this.#hosts.add(host, index);
+      this.#options.record?.(this.addressOf(index), host);
+    }
     this.#goLive(index, host, nowSec, nowSec);
     return index;
   }

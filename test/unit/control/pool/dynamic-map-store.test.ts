@@ -5,25 +5,25 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import fc from 'fast-check';
-import { readDynamicMap, writeDynamicMap } from '#nat64d/control/pool/dynamic-map-file.js';
+import { DynamicMapStore } from '#nat64d/control/pool/dynamic-map-store.js';
 import { address4, address6 } from '../../../helpers/harness.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'nat64d-map-'));
 after(() => rmSync(folder, { recursive: true }));
 
-test('what is written is read back, with times moved from the gateway clock to unix time', () => {
+test('what is written is read back, with times moved from the gateway clock to unix time', async () => {
   const file = join(folder, 'made', 'dynamic.map');
   const entries = [
     { ipv4: address4('10.0.0.5'), host: address6('2001:db8::5'), lastUsedSec: 2_000_000, live: true },
     { ipv4: address4('223.0.0.6'), host: address6('fd00::6'), lastUsedSec: 1_990_000, live: false },
   ];
-  writeDynamicMap(file, entries, 2_000_100, 1_800_000_000);
+  await new DynamicMapStore(file).compact(entries, 2_000_100, 1_800_000_000);
   assert.match(
     readFileSync(file, 'utf8'),
     /^#.*\n10\.0\.0\.5\t2001:db8::5\t1799999900\n223\.0\.0\.6\tfd00::6\t1799989900\n$/,
   );
   assert.deepEqual(readdirSync(join(folder, 'made')), ['dynamic.map'], 'no temporary file is left');
-  const { entries: read, problems } = readDynamicMap(file);
+  const { entries: read, problems } = new DynamicMapStore(file).read();
   assert.deepEqual(problems, []);
   assert.deepEqual(
     read.map(({ ipv4, lastUsedUnixSec }) => [ipv4, lastUsedUnixSec]),
@@ -34,12 +34,12 @@ test('what is written is read back, with times moved from the gateway clock to u
   );
 });
 
-test('the file is 0644, whatever the umask and the file before it', () => {
+test('the file is 0644, whatever the umask and the file before it', async () => {
   const file = join(folder, 'mode');
   writeFileSync(`${file}.new`, 'left by a crash', { mode: 0o600 });
   const umask = process.umask(0o077);
   try {
-    writeDynamicMap(file, [], 2_000_000, 1_800_000_000);
+    await new DynamicMapStore(file).compact([], 2_000_000, 1_800_000_000);
   } finally {
     process.umask(umask);
   }
@@ -54,10 +54,10 @@ test('where the file cannot be written whole, the old one stays and nothing is l
   writeFileSync(file, 'the old one');
   // A file size limit takes a part of a write and then refuses, as a disk does that fills up.
   const script = `
-    const { writeDynamicMap } = await import(${JSON.stringify(import.meta.resolve('#nat64d/control/pool/dynamic-map-file.js'))});
+    const { DynamicMapStore } = await import(${JSON.stringify(import.meta.resolve('#nat64d/control/pool/dynamic-map-store.js'))});
     const entry = { ipv4: 1, host: [0x20010db8, 0, 0, 1], lastUsedSec: 1, live: true };
     try {
-      writeDynamicMap(${JSON.stringify(file)}, new Array(1000).fill(entry), 1, 1);
+      await new DynamicMapStore(${JSON.stringify(file)}).compact(new Array(1000).fill(entry), 1, 1);
     } catch (error) {
       console.log(error.code);
     }`;
@@ -72,7 +72,7 @@ test('where the file cannot be written whole, the old one stays and nothing is l
 });
 
 test('a missing file is an empty one', () => {
-  assert.deepEqual(readDynamicMap(join(folder, 'none')), { entries: [], problems: [] });
+  assert.deepEqual(new DynamicMapStore(join(folder, 'none')).read(), { entries: [], problems: [] });
 });
 
 test('damaged lines are named, good ones used', () => {
@@ -90,7 +90,7 @@ test('damaged lines are named, good ones used', () => {
       '10.0.0.4\t2001:db8::4\t1700000001',
     ].join('\n'),
   );
-  const { entries, problems } = readDynamicMap(file);
+  const { entries, problems } = new DynamicMapStore(file).read();
   assert.deepEqual(
     entries.map((entry) => entry.line),
     [2, 8],
@@ -106,7 +106,7 @@ test('any bytes read as lines or as problems, never as a crash', () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 300, size: 'max' }), (bytes) => {
       writeFileSync(file, bytes);
-      const { entries, problems } = readDynamicMap(file);
+      const { entries, problems } = new DynamicMapStore(file).read();
       assert.ok(entries.length + problems.length <= bytes.length + 1);
     }),
     { numRuns: 200 },

@@ -1,0 +1,213 @@
+/**
+ * Keeps the dynamic maps on disk, so that a crash at any moment loses none that a packet was sent with.
+ *
+ *   dynamic.map              every map at the last compaction, in TAYGA's format
+ *   dynamic.map.journal.old  what was assigned from then until the compaction under way
+ *   dynamic.map.journal      what has been assigned since; a line is written before its map is published
+ *
+ * A line of a later file, or further down, counts before an earlier one about the same address or host. A compaction sets the
+ * journal aside, writes dynamic.map.new, renames it over dynamic.map, and deletes what it had set aside: after each of
+ * these steps all three files together tell the same. A crash of the machine may lose what was written since the last
+ * compaction, but leaves no half of a file.
+ */
+import {
+  appendFileSync,
+  closeSync,
+  existsSync,
+  fchmodSync,
+  fsyncSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { dirname } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
+import { type Address6, formatAddress4, formatAddress6 } from '../../wire/address.js';
+import { formatEntries, parseEntries } from './dynamic-map-file.js';
+import type { LineProblem, PoolEntry, StoredEntry } from './dynamic-pool.js';
+
+/** A journal longer than this is worth a compaction. */
+const LONG_JOURNAL_BYTES = 1 << 20;
+/** Makes what was written of a line before it none of three words, and so none. */
+const TORN = '\t?\n';
+
+export interface StoreContent {
+  readonly entries: StoredEntry[];
+  /** Lines that could not be read, each with its file. */
+  readonly problems: readonly (LineProblem & { readonly file: string })[];
+}
+
+export class DynamicMapStore {
+  #file: string;
+  #journal = -1;
+  #journalBytes = 0;
+  /** The journal ends in the middle of a line. */
+  #isTorn = false;
+  #compacting: Promise<void> | undefined;
+
+  /** @param file dynamic.map; its folder is made where it is missing */
+  constructor(file: string) {
+    this.#file = file;
+  }
+
+  /** Reads all there is. Missing files are empty ones. Throws where one cannot be read. */
+  read(): StoreContent {
+    const old = readFile(this.#old);
+    const journal = readFile(this.#journalFile);
+    const problems: (LineProblem & { file: string })[] = [];
+    const parse = (text: string, file: string) => {
+      const parsed = parseEntries(text);
+      problems.push(...parsed.problems.map((problem) => ({ ...problem, file })));
+      return parsed.entries;
+    };
+    const base = parse(readFile(this.#file), this.#file);
+    const later = [...parse(wholeLines(old), this.#old), ...parse(wholeLines(journal), this.#journalFile)];
+    return { entries: override(base, later), problems };
+  }
+
+  /** Writes down that a host has got an address. Throws where that cannot be done; the next record is tried all the same. */
+  record(ipv4: number, host: Address6, unixSec: number): void {
+    if (this.#journal < 0) this.#openJournal();
+    const line = `${this.#isTorn ? TORN : ''}${formatAddress4(ipv4)}\t${formatAddress6(host)}\t${unixSec}\n`;
+    // What goes wrong half-way must not become a part of the next line. All of it is ASCII: bytes are characters.
+    this.#isTorn = true;
+    const written = writeSync(this.#journal, line);
+    this.#journalBytes += written;
+    if (written < line.length) throw new Error(`the disk of ${this.#journalFile} is full`);
+    this.#isTorn = false;
+  }
+
+  get isLong(): boolean {
+    return this.#journalBytes > LONG_JOURNAL_BYTES;
+  }
+
+  /**
+   * Writes dynamic.map anew and empties the journal, a slice of the entries at a time; maps may be recorded meanwhile.
+   * Throws where it cannot; nothing is lost then.
+   * @param nowSec the gateway's clock, in which entries say when they were used
+   * @param unixNowSec the same moment as unix time
+   */
+  compact(entries: Iterable<PoolEntry>, nowSec: number, unixNowSec: number): Promise<void> {
+    const before = this.#compacting?.catch(() => {}) ?? Promise.resolve();
+    this.#compacting = before.then(() => this.#compact(entries, unixNowSec - nowSec));
+    return this.#compacting;
+  }
+
+  /** The file has another name from now on: the root of the process has changed. */
+  moveTo(file: string): void {
+    this.#file = file;
+  }
+
+  /** Waits for a compaction under way. Records no more. */
+  async close(): Promise<void> {
+    await this.#compacting?.catch(() => {});
+    if (this.#journal >= 0) closeSync(this.#journal);
+    this.#journal = -1;
+  }
+
+  get #journalFile(): string {
+    return `${this.#file}.journal`;
+  }
+
+  get #old(): string {
+    return `${this.#file}.journal.old`;
+  }
+
+  #openJournal(): void {
+    mkdirSync(dirname(this.#file), { recursive: true });
+    const content = readFile(this.#journalFile);
+    this.#journal = openSync(this.#journalFile, 'a', 0o644);
+    this.#journalBytes = content.length;
+    this.#isTorn = content !== '' && !content.endsWith('\n');
+  }
+
+  async #compact(entries: Iterable<PoolEntry>, clockOffsetSec: number): Promise<void> {
+    const folder = dirname(this.#file);
+    mkdirSync(folder, { recursive: true });
+    this.#setJournalAside();
+    const temporary = `${this.#file}.new`;
+    try {
+      const descriptor = openSync(temporary, 'w');
+      try {
+        // Whatever the umask: other programs read this file.
+        fchmodSync(descriptor, 0o644);
+        for (const block of formatEntries(entries, clockOffsetSec)) {
+          writeFileSync(descriptor, block);
+          await setImmediate();
+        }
+        fsyncSync(descriptor);
+      } finally {
+        closeSync(descriptor);
+      }
+      renameSync(temporary, this.#file);
+    } catch (error) {
+      rmSync(temporary, { force: true });
+      throw error;
+    }
+    // The rename itself is safe only once the folder is.
+    const descriptor = openSync(folder, 'r');
+    try {
+      fsyncSync(descriptor);
+    } finally {
+      closeSync(descriptor);
+    }
+    rmSync(this.#old, { force: true });
+  }
+
+  /** What the journal holds goes to the end of the old one, where a compaction before this one has left one. */
+  #setJournalAside(): void {
+    if (!existsSync(this.#journalFile)) return;
+    if (existsSync(this.#old)) {
+      if (this.#journal < 0) this.#openJournal();
+      // First whole, then nowhere twice: a line that stands in both says the same.
+      const torn = readFile(this.#old).endsWith('\n') ? '' : TORN;
+      appendFileSync(this.#old, `${torn}${wholeLines(readFile(this.#journalFile))}`);
+      ftruncateSync(this.#journal, 0);
+    } else {
+      renameSync(this.#journalFile, this.#old);
+      if (this.#journal >= 0) closeSync(this.#journal);
+      this.#journal = -1;
+    }
+    this.#journalBytes = 0;
+    this.#isTorn = false;
+  }
+}
+
+function readFile(file: string): string {
+  try {
+    return readFileSync(file, 'latin1');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
+    throw error;
+  }
+}
+
+/** Without a last line that was never finished: its map was never published. */
+function wholeLines(text: string): string {
+  return text.slice(0, text.lastIndexOf('\n') + 1);
+}
+
+/** What `later` says of an address or a host takes the place of all before it about either. */
+function override(base: StoredEntry[], later: readonly StoredEntry[]): StoredEntry[] {
+  if (later.length === 0) return base;
+  const byAddress = new Map<number, StoredEntry>();
+  const byHost = new Map<string, StoredEntry>();
+  for (const entry of later) {
+    const host = entry.host.join();
+    const sameHost = byHost.get(host);
+    if (sameHost !== undefined) byAddress.delete(sameHost.ipv4);
+    const sameAddress = byAddress.get(entry.ipv4);
+    if (sameAddress !== undefined) byHost.delete(sameAddress.host.join());
+    byAddress.set(entry.ipv4, entry);
+    byHost.set(host, entry);
+  }
+  const addresses = new Set(later.map(({ ipv4 }) => ipv4));
+  const hosts = new Set(later.map(({ host }) => host.join()));
+  const kept = base.filter(({ ipv4, host }) => !addresses.has(ipv4) && !hosts.has(host.join()));
+  return [...kept, ...byAddress.values()];
+}
