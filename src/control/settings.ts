@@ -31,6 +31,7 @@ export function translatorSettings(config: EffectiveConfig): TranslatorSettings 
     icmpFragments: translation.icmpFragments,
     icmpSourcePool4: translation.icmpSourcePool4,
     forwardClassE: translation.forwardClassE,
+    clat: translation.clat,
     icmpErrorsPerSec: translation.icmpErrorsPerSec,
     icmpErrorBurst: translation.icmpErrorBurst,
     logPackets: config.log.packets.filter((event) => event !== 'dyn'),

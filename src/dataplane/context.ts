@@ -85,6 +85,7 @@ export class Context {
   icmpSource4 = 0;
   icmpSourceCount = 0;
   forwardClassE = false;
+  clat = false;
   icmpErrorsPerMs = 0;
   icmpErrorBurst = 0;
 
@@ -192,6 +193,7 @@ export class Context {
     this.icmpSource4 = (s.icmpSourcePool4?.address ?? s.ipv4Address) | 0;
     this.icmpSourceCount = s.icmpSourcePool4 === null ? 1 : 2 ** (32 - s.icmpSourcePool4.length);
     this.forwardClassE = s.forwardClassE;
+    this.clat = s.clat;
     this.icmpErrorsPerMs = s.icmpErrorsPerSec / 1000;
     this.icmpErrorBurst = s.icmpErrorBurst;
     this.icmpTokens = Math.min(this.icmpTokens, s.icmpErrorBurst);

@@ -168,6 +168,17 @@ export function checkRepresentable(ctx: Context, address: number): number {
   return FORWARD;
 }
 
+/**
+ * The address under pref64 of a destination that no host behind us has, for a source that an explicit map gives its address:
+ * what a CLAT does with all of the IPv4 internet (RFC 6877 section 6.3). False where that is not asked for.
+ */
+export function embedForClat(ctx: Context, source: number, destination: number): boolean {
+  if (!ctx.clat || ctx.hairpin || poolIndex(ctx, destination) >= 0) return false;
+  if (checkRepresentable(ctx, destination) !== FORWARD || !mapTo6(ctx, source)) return false;
+  embed(ctx, destination);
+  return true;
+}
+
 /** FORWARD, or why a source without an explicit map may not be represented under pref64. */
 export function checkSource(ctx: Context, source: number): number {
   if (source === ctx.own4) return DROP_LOOP;

@@ -46,7 +46,7 @@ import type { Context } from './context.js';
 import { FORWARD } from './context.js';
 import { writeIpv6Header } from './headers.js';
 import { layOutError } from './icmp-extensions.js';
-import { checkSource, embed, hostOf4, mapTo6 } from './resolve.js';
+import { checkSource, embed, embedForClat, hostOf4, mapTo6 } from './resolve.js';
 
 const DROP_CHECKSUM = counter('drop-icmp-checksum');
 const DROP_TYPE = counter('drop-icmp-type');
@@ -114,7 +114,8 @@ export function translateIcmp4Error(
   // The quoted packet went the other way: its source is one of our hosts, its destination an IPv4 host.
   const s4 = dv.getInt32(quote + IPV4_SOURCE);
   const d4 = dv.getInt32(quote + IPV4_DESTINATION);
-  if (s4 !== destination4 || !hostOf4(ctx, s4)) return DROP_MISMATCH;
+  if (s4 !== destination4) return DROP_MISMATCH;
+  if (!hostOf4(ctx, s4) && !embedForClat(ctx, d4, s4)) return DROP_MISMATCH;
   const s0 = ctx.found0;
   const s1 = ctx.found1;
   const s2 = ctx.found2;

@@ -128,10 +128,13 @@ export function translateIcmp6Error(
   const d2 = dv.getInt32(quote + IPV6_DESTINATION + 8);
   const d3 = dv.getInt32(quote + IPV6_DESTINATION + 12);
   let s4 = 0;
-  if (isInPref64(ctx, s0, s1, s2)) s4 = extract(ctx, s1, s2, s3);
+  const isFromPref64 = isInPref64(ctx, s0, s1, s2);
+  if (isFromPref64) s4 = extract(ctx, s1, s2, s3);
   else if (mapTo4(ctx, s0, s1, s2, s3)) s4 = ctx.found4;
   else return DROP_MISMATCH;
-  if (s4 !== destination4 || !hostOf6(ctx, d0, d1, d2, d3)) return DROP_MISMATCH;
+  if (s4 !== destination4) return DROP_MISMATCH;
+  if (ctx.clat && !isFromPref64 && isInPref64(ctx, d0, d1, d2)) ctx.found4 = extract(ctx, d1, d2, d3);
+  else if (!hostOf6(ctx, d0, d1, d2, d3)) return DROP_MISMATCH;
   const d4 = ctx.found4;
 
   // No packet that came through here has ICMPv4's number, or is an ICMP message other than an echo.

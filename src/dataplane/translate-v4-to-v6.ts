@@ -63,6 +63,7 @@ import {
   DROP_NO_SOURCE,
   DROP_V4_ADDRESS,
   embed,
+  embedForClat,
   hostOf4,
   isDevice6,
   isForbidden4,
@@ -104,16 +105,20 @@ export function translateV4ToV6(ctx: Context, offset: number, length: number): n
 
   // Destination.
   if (d4 === ctx.own4) return receiveOwn4(ctx, offset, total);
+  let isUnderPref64 = false;
   if (!hostOf4(ctx, d4)) {
     if (isForbidden4(ctx, d4)) return DROP_V4_ADDRESS;
-    sendIcmp4Error(ctx, offset, total, ICMP4_DEST_UNREACHABLE, ICMP4_HOST_UNREACHABLE, 0);
-    return DROP_NO_DESTINATION;
+    isUnderPref64 = embedForClat(ctx, s4, d4);
+    if (!isUnderPref64) {
+      sendIcmp4Error(ctx, offset, total, ICMP4_DEST_UNREACHABLE, ICMP4_HOST_UNREACHABLE, 0);
+      return DROP_NO_DESTINATION;
+    }
   }
   const d0 = ctx.found0;
   const d1 = ctx.found1;
   const d2 = ctx.found2;
   const d3 = ctx.found3;
-  if (isInPref64(ctx, d0, d1, d2) && !isDevice6(ctx, d0, d1, d2, d3)) return DROP_LOOP;
+  if (!isUnderPref64 && isInPref64(ctx, d0, d1, d2) && !isDevice6(ctx, d0, d1, d2, d3)) return DROP_LOOP;
 
   // Source. On the second leg of a hairpin it must stay one that leads back here (RFC 7757 section 4.2).
   if (ctx.hairpin || !mapTo6(ctx, s4)) {

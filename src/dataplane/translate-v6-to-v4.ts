@@ -54,6 +54,7 @@ import { checkOffload, emitTranslated, upperHeaderLength } from './offload.js';
 import { receiveOwn6 } from './own-address.js';
 import {
   checkRepresentable,
+  checkSource,
   DROP_V6_ADDRESS,
   extract,
   hostOf4,
@@ -316,7 +317,16 @@ function resolveUnmappedSource(
 ): number {
   if (isForbidden6(s0, s1, s2, s3)) return DROP_V6_ADDRESS;
   if (isOwn6(ctx, s0, s1, s2, s3)) return DROP_LOOP;
-  if (isInPref64(ctx, s0, s1, s2) && !isDevice6(ctx, s0, s1, s2, s3)) return DROP_IN_PREF64;
+  if (isInPref64(ctx, s0, s1, s2) && !isDevice6(ctx, s0, s1, s2, s3)) {
+    const { dv } = ctx;
+    const d0 = dv.getInt32(offset + IPV6_DESTINATION);
+    const d1 = dv.getInt32(offset + IPV6_DESTINATION + 4);
+    const d2 = dv.getInt32(offset + IPV6_DESTINATION + 8);
+    if (!ctx.clat || isInPref64(ctx, d0, d1, d2)) return DROP_IN_PREF64;
+    // An answer of the IPv4 internet to a host with an explicit map: what `embedForClat` had sent out.
+    ctx.found4 = extract(ctx, s1, s2, s3);
+    return checkSource(ctx, ctx.found4);
+  }
   if (
     ctx.upperProtocol === PROTO_ICMPV6 &&
     ctx.fragmentOffset === 0 &&

@@ -26,6 +26,8 @@ export interface TranslatorSettings {
   readonly icmpSourcePool4: Prefix4 | null;
   /** Whether 240/4 may be a source or destination. */
   readonly forwardClassE: boolean;
+  /** Whether hosts that explicit maps give an IPv4 address may reach pref64 with it, as with a CLAT (RFC 6877). */
+  readonly clat: boolean;
   readonly icmpErrorsPerSec: number;
   readonly icmpErrorBurst: number;
   /** What to log packet by packet. */

@@ -85,6 +85,7 @@ export const DEFAULT_SETTINGS: TranslatorSettings = {
   icmpFragments: 'drop',
   icmpSourcePool4: null,
   forwardClassE: false,
+  clat: false,
   icmpErrorsPerSec: 1e9,
   icmpErrorBurst: 1e9,
   logPackets: [],

@@ -4,7 +4,7 @@
  *   get HOST BYTES            downloads; prints the SHA-256
  *   put HOST BYTES            uploads; prints the SHA-256 that the server computed
  *   udp HOST SIZE…            one datagram of each size at a time; prints the sizes that came back whole
- *   hosts HOST COUNT          a datagram from each of COUNT addresses at once; prints which IPv4 address each had
+ *   hosts HOST COUNT [MSEC]   a datagram from each of COUNT addresses at once; prints which IPv4 address each had (within 5 s)
  *   stream HOST SECONDS       a numbered datagram each millisecond; prints how many were sent, came back, and came in order
  */
 import { createHash } from 'node:crypto';
@@ -49,7 +49,7 @@ async function echo(size: number): Promise<boolean> {
 }
 
 /** One datagram from each address, never repeated: a lost first packet is seen. */
-async function hosts(count: number): Promise<Record<string, string>> {
+async function hosts(count: number, waitMs: number): Promise<Record<string, string>> {
   const seen: Record<string, string> = {};
   const sockets = Array.from({ length: count }, (_, i) => {
     const address = `2001:db8:1::100:${(i + 1).toString(16)}`;
@@ -62,7 +62,7 @@ async function hosts(count: number): Promise<Record<string, string>> {
   });
   await Promise.all(sockets.map((socket) => once(socket, 'listening')));
   for (const socket of sockets) socket.send(Buffer.alloc(32), 5002, host);
-  for (let waited = 0; waited < 5000 && Object.keys(seen).length < count; waited += 10) await sleep(10);
+  for (let waited = 0; waited < waitMs && Object.keys(seen).length < count; waited += 10) await sleep(10);
   for (const socket of sockets) socket.close();
   return seen;
 }
@@ -103,7 +103,7 @@ async function run(): Promise<unknown> {
       return whole;
     }
     case 'hosts':
-      return hosts(Number(rest[0]));
+      return hosts(Number(rest[0]), Number(rest[1] ?? 5000));
     case 'stream':
       return stream(Number(rest[0]));
     default:

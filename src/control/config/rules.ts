@@ -79,6 +79,7 @@ export function complete(
       icmpFragments: translation['icmp-fragments'],
       icmpSourcePool4: translation['icmp-source-pool4'] ?? null,
       forwardClassE: translation['forward-class-e'],
+      clat: translation.clat,
       icmpErrorsPerSec: translation['icmp-errors-per-sec'],
       icmpErrorBurst: translation['icmp-error-burst'],
     },

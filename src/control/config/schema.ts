@@ -205,6 +205,7 @@ export const schema = table({
       'it must be an IPv4 address or a prefix without host bits',
     ).optional(),
     'forward-class-e': boolean.default(false),
+    clat: boolean.default(false),
     'icmp-errors-per-sec': integer(0, 1_000_000).default(1000),
     'icmp-error-burst': integer(0, 1_000_000).default(50),
   }).prefault({}),

@@ -303,6 +303,8 @@ function withDefaults(
     'data-dir': dataDir,
     device: { addresses: [], masquerade: false, forwarding: false, ...device, configure: false },
     dns64: { enabled: false },
+    // TAYGA maps all of IPv4 under the prefix, for both ends of a packet: clatd counts on it.
+    translation: { clat: true, ...(data.translation as Data | undefined) },
   };
   delete complete.ignored;
   if (mapFile === undefined) return complete;

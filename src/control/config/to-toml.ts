@@ -61,6 +61,7 @@ export function formatToml(config: GatewayConfig): string {
         ['icmp-fragments', translation.icmpFragments, standard.translation.icmpFragments],
         ['icmp-source-pool4', translation.icmpSourcePool4 && showPrefix(translation.icmpSourcePool4), null],
         ['forward-class-e', translation.forwardClassE, standard.translation.forwardClassE],
+        ['clat', translation.clat, standard.translation.clat],
         ['icmp-errors-per-sec', translation.icmpErrorsPerSec, standard.translation.icmpErrorsPerSec],
         ['icmp-error-burst', translation.icmpErrorBurst, standard.translation.icmpErrorBurst],
       ],

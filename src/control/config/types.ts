@@ -53,6 +53,8 @@ export interface TranslationConfig {
   readonly icmpSourcePool4: Prefix4 | null;
   /** Translate packets from and to 240/4. */
   readonly forwardClassE: boolean;
+  /** Hosts that explicit maps give an IPv4 address may reach pref64 with it: the customer's side of 464XLAT (RFC 6877). */
+  readonly clat: boolean;
   /** ICMP errors of our own, per worker. */
   readonly icmpErrorsPerSec: number;
   readonly icmpErrorBurst: number;

@@ -99,6 +99,7 @@ export class Addresses {
   readonly #device6: bigint[];
   readonly #isStrict: boolean;
   readonly #isClassEForwarded: boolean;
+  readonly isClat: boolean;
   readonly #errorSources: Prefix | null;
   readonly #maps: ExplicitMap[];
   readonly #hosts: { readonly ipv4: bigint; readonly ipv6: bigint }[] = [];
@@ -114,6 +115,7 @@ export class Addresses {
     this.#isStrict =
       settings.wkpfStrict && this.pref64?.length === 96 && this.pref64.address === WELL_KNOWN.address;
     this.#isClassEForwarded = settings.forwardClassE;
+    this.isClat = settings.clat;
     this.#errorSources = prefixOf4(settings.icmpSourcePool4);
     this.#maps = maps.map(([ipv4, ipv6]) => ({ ipv4: prefix(ipv4), ipv6: prefix(ipv6) }));
   }
@@ -178,6 +180,16 @@ export class Addresses {
     if (ipv4 === this.own4) return 'drop-loop';
     if (this.isInPool(ipv4) && !this.isDevice4(ipv4)) return 'drop-v4-source-in-pool4';
     return this.whyNotRepresentable(ipv4);
+  }
+
+  /** Whether a CLAT takes a packet from one IPv4 address to another, neither of a dynamic map: RFC 6877. */
+  isByClat(source4: bigint, destination4: bigint): boolean {
+    return (
+      this.isClat &&
+      this.explicit6(source4) !== null &&
+      !this.isInPool(destination4) &&
+      this.whyNotRepresentable(destination4) === null
+    );
   }
 
   /** The IPv6 host that an IPv4 address stands for: an explicit map or a dynamic one. */

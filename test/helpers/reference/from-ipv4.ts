@@ -41,12 +41,15 @@ export function fromIpv4(gateway: Gateway, raw: Uint8Array, vnet: Vnet): Frame[]
   const answer: Answer = (type, code, word = 0) => error4(gateway, frame, packet, type, code, word);
 
   if (packet.destination === addresses.own4) return answerOwn(gateway, packet, answer);
-  const destination6 = addresses.host6(packet.destination);
+  const isByClat =
+    addresses.host6(packet.destination) === null && addresses.isByClat(packet.source, packet.destination);
+  const destination6 = isByClat ? addresses.under(packet.destination) : addresses.host6(packet.destination);
   if (destination6 === null) {
     if (addresses.isNever4(packet.destination)) throw new Drop('drop-v4-address');
     throw new Drop('drop-v4-no-map-destination', answer(3, 1));
   }
-  if (addresses.isInPref64(destination6) && !addresses.isDevice6(destination6)) throw new Drop('drop-loop');
+  if (!isByClat && addresses.isInPref64(destination6) && !addresses.isDevice6(destination6))
+    throw new Drop('drop-loop');
   const source6 = sourceOf(gateway, packet, answer);
   if (hasUnexpiredSourceRoute(packet.options)) throw new Drop('drop-source-route', answer(3, 5));
   if (packet.ttl <= 1) throw new Drop('drop-ttl', answer(11, 0));

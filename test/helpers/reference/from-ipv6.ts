@@ -177,7 +177,11 @@ function sourceOf({ addresses }: Gateway, packet: Packet6, chain: Chain, answer:
   if (isNever6(source)) throw new Drop('drop-v6-address');
   if (source === addresses.own6) throw new Drop('drop-loop');
   if (addresses.isInPref64(source) && !addresses.isDevice6(source)) {
-    throw new Drop('drop-v6-source-in-pref64');
+    if (!addresses.isClat || addresses.isInPref64(packet.destination))
+      throw new Drop('drop-v6-source-in-pref64');
+    const reason = addresses.whyNoSource4(addresses.embedded(source));
+    if (reason !== null) throw new Drop(reason === 'drop-non-global' ? 'drop-v4-no-map-source' : reason);
+    return addresses.embedded(source);
   }
   // RFC 6791: a router without a map reports an error from the gateway's address.
   const isFirst = chain.fragment === null || chain.fragment.offset === 0;

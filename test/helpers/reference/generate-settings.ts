@@ -166,6 +166,7 @@ export const setups: fc.Arbitrary<Setup> = fc
       copyTrafficClass: usually(true, false),
       mssClamp: fc.constantFrom('off', 'auto'),
       forwardClassE: usually(false, true),
+      clat: usually(false, true),
       icmpSourcePool4: usually<Prefix4 | null>(null, prefix4('100.64.7.0/29'), prefix4('9.9.9.9/32')),
     }) as fc.Arbitrary<Partial<TranslatorSettings>>,
   })

@@ -124,7 +124,11 @@ function quote6to4(gateway: Gateway, quote: Uint8Array, outer: Ends): Uint8Array
     : addresses.explicit4(packet.source);
   if (quotedSource4 !== outer.destination4) throw new Drop('drop-icmp-quote-mismatch');
   const source4 = outer.destination4;
-  const destination4 = addresses.host4(packet.destination);
+  const isByClat =
+    addresses.isClat && !addresses.isInPref64(packet.source) && addresses.isInPref64(packet.destination);
+  const destination4 = isByClat
+    ? addresses.embedded(packet.destination)
+    : addresses.host4(packet.destination);
   if (destination4 === null) throw new Drop('drop-icmp-quote-mismatch');
   if (protocol === ICMP4) throw new Drop('drop-icmp-quote');
 
@@ -197,11 +201,15 @@ export function icmp4to6(
 
 /** The packet from the IPv6 host that gets the error to the IPv4 host, as that IPv6 host had sent it. */
 function quote4to6(gateway: Gateway, quote: Uint8Array, outer: Ends, fromHairpin: boolean): Uint8Array {
-  const { settings } = gateway;
+  const { addresses, settings } = gateway;
   const packet = parse4(quote, true);
   if (packet === null) throw new Drop('drop-icmp-quote');
   const { protocol } = packet;
   if (packet.source !== outer.destination4) throw new Drop('drop-icmp-quote-mismatch');
+  const isOurs = addresses.host6(packet.source) !== null;
+  if (!isOurs && !addresses.isByClat(packet.destination, packet.source)) {
+    throw new Drop('drop-icmp-quote-mismatch');
+  }
   const destination6 = quotedDestination6(gateway, packet.destination, fromHairpin);
   if (destination6 === null) throw new Drop('drop-icmp-quote-mismatch');
   if (PROTOCOLS_NOT_PASSED_4.includes(protocol)) throw new Drop('drop-icmp-quote');

@@ -60,6 +60,7 @@ test('an empty file is the default configuration', () => {
       icmpFragments: 'drop',
       icmpSourcePool4: null,
       forwardClassE: false,
+      clat: false,
       icmpErrorsPerSec: 1000,
       icmpErrorBurst: 50,
     },

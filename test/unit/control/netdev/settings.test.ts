@@ -62,6 +62,7 @@ const CONFIG: GatewayConfig = {
     icmpFragments: 'drop',
     icmpSourcePool4: null,
     forwardClassE: false,
+    clat: false,
     icmpErrorsPerSec: 1000,
     icmpErrorBurst: 50,
   },

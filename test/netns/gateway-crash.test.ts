@@ -1,0 +1,46 @@
+/** kill -9 while hosts come: every address that a packet was sent with is its host's again. */
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Lab, SERVER4, under } from '../helpers/lab.js';
+
+/** The soak asks for more. */
+const KILLS = Number(process.env.NAT64D_KILLS ?? 10);
+const HOSTS_A_ROUND = 20;
+
+let lab: Lab;
+beforeEach(() => {
+  lab = new Lab({ clientAddresses: KILLS * HOSTS_A_ROUND });
+});
+afterEach(() => lab.close());
+
+test(`kill -9 under churn, ${KILLS} times: no assignment that a packet was sent with is lost`, {
+  timeout: KILLS * 30_000,
+}, async () => {
+  await lab.serve(lab.server, 'server');
+  lab.ip(lab.server, 'route add 10.64.0.0/16 via 203.0.113.1');
+  const addressOf = new Map<string, string>();
+  const check = async (count: number, waitMs: number) => {
+    const words = ['hosts', under(SERVER4), String(count), String(waitMs)];
+    const { stdout } = await lab.node(lab.client, 'client', words);
+    const seen = Object.entries(JSON.parse(stdout) as Record<string, string>);
+    for (const [host, ipv4] of seen) {
+      assert.equal(addressOf.get(host) ?? ipv4, ipv4, host);
+      addressOf.set(host, ipv4);
+    }
+    return seen.length;
+  };
+  for (let round = 1; round <= KILLS; round++) {
+    const gateway = await lab.startGateway({ toml: '[device]\nmasquerade = false\n' });
+    const coming = check(round * HOSTS_A_ROUND, 500);
+    // In the middle of the hosts' first packets: the client's start takes some 50 ms.
+    await sleep(40 + Math.random() * 60);
+    gateway.kill('SIGKILL');
+    await gateway.exited;
+    await coming;
+  }
+  const gateway = await lab.startGateway({ toml: '[device]\nmasquerade = false\n' });
+  assert.equal(await check(KILLS * HOSTS_A_ROUND, 5000), KILLS * HOSTS_A_ROUND);
+  assert.equal(new Set(addressOf.values()).size, addressOf.size, 'no address has two hosts');
+  assert.equal(await gateway.stop(), 0);
+});
