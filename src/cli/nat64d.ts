@@ -6,13 +6,14 @@ import { ConfigError, loadConfig } from '../control/config/index.js';
 import { loadTayga } from '../control/config/tayga.js';
 import { formatToml } from '../control/config/to-toml.js';
 import type { GatewayConfig } from '../control/config/types.js';
-import { createLog } from '../control/log.js';
+import { createLog, createPlainLog } from '../control/log.js';
 import { EXIT_FAILURE, EXIT_USAGE, serve } from './serve.js';
 
 interface RunOptions {
   config: string;
   tayga?: string;
   check: boolean;
+  syslog: boolean;
   testClockRate: number;
 }
 
@@ -51,7 +52,7 @@ async function runGateway(options: RunOptions): Promise<number> {
     console.log(`${config.file}: fine`);
     return 0;
   }
-  const log = createLog(config.log);
+  const log = options.syslog ? createPlainLog(config.log.level, 'syslog', 'nat64d') : createLog(config.log);
   try {
     return await serve({ config, log, load: () => load(options), clockRate: options.testClockRate });
   } catch (error) {
@@ -65,6 +66,7 @@ const program = new Command('nat64d')
   .option('-c, --config <file>', 'configuration file', '/etc/nat64d/nat64d.toml')
   .option('--tayga <file>', "run with TAYGA's configuration file instead")
   .option('--check', 'check the configuration, print every error with its place, and exit', false)
+  .option('--syslog', 'log to syslog instead of standard output', false)
   .addOption(
     new Option('--test-clock-rate <n>', 'seconds per second').argParser(positive).default(1).hideHelp(),
   )

@@ -136,7 +136,7 @@ async function launch(options: Options): Promise<number> {
   const config = load(options);
   if (options.action !== 'run') {
     for (const warning of config.warnings) console.error(warning);
-    changeDevice(options.action, config);
+    await changeDevice(options.action, config);
     return 0;
   }
   const identity = findIdentity(options.user, options.group);
@@ -170,16 +170,21 @@ async function launch(options: Options): Promise<number> {
 }
 
 /** `--mktun` and `--rmtun`. */
-function changeDevice(action: Options['action'], { device: { name }, workers }: GatewayConfig): void {
+async function changeDevice(
+  action: Options['action'],
+  { device: { name }, workers }: GatewayConfig,
+): Promise<void> {
   if (action === 'mktun') {
-    const isNew = makePersistentDevice(name, workers > 1);
+    const isNew = await makePersistentDevice(name, workers > 1);
     console.error(
       isNew
         ? `made the persistent device ${name}`
         : `the device ${name} is there already; it is persistent now`,
     );
   } else {
-    console.error(removePersistentDevice(name) ? `removed the device ${name}` : `there is no device ${name}`);
+    console.error(
+      (await removePersistentDevice(name)) ? `removed the device ${name}` : `there is no device ${name}`,
+    );
   }
 }
 

@@ -75,9 +75,12 @@ export function limitNextProgram(needs: { readonly identity: boolean; readonly c
   if (needs.identity) kept.push('SETUID', 'SETGID');
   if (needs.chroot) kept.push('SYS_CHROOT');
   native.setNoNewPrivs();
-  // Who is not root has none to give up.
-  if (process.getuid?.() === 0)
+  try {
     native.dropBoundingSet(kept.reduce((sum, name) => sum + 2 ** CAPABILITY[name], 0));
+  } catch (error) {
+    // Without CAP_SETPCAP somebody else, as systemd, has limited this process already.
+    if ((error as NodeJS.ErrnoException).code !== 'EPERM') throw error;
+  }
 }
 
 /** Makes a folder the root of this process. Call `sealWorkers` before. */

@@ -1,5 +1,6 @@
 /** The TUN device: its queues, opened by the main thread so that they outlive any worker, and its offloads. */
 import { existsSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import native from '#native';
 import type { Log } from './log.js';
 
@@ -20,6 +21,8 @@ export interface OpenDevice {
 }
 
 const { offload } = native;
+const BUSY_WAIT_MS = 10_000;
+const BUSY_RETRY_MS = 50;
 /** From the most to the least: a kernel refuses a set that holds a bit it does not know. */
 const OFFLOAD_SETS: readonly { bits: number; names: readonly string[] }[] = [
   {
@@ -78,9 +81,9 @@ export function openDevice(options: QueuesOptions, log: Log): OpenDevice {
  * Makes a persistent device, for whoever runs next. TAYGA can attach to one without multi_queue only, and we to both, with one
  * worker to a device without. Returns whether there was none before. Throws the addon's error.
  */
-export function makePersistentDevice(name: string, multiQueue: boolean): boolean {
+export async function makePersistentDevice(name: string, multiQueue: boolean): Promise<boolean> {
   const isNew = !existsSync(`/sys/class/net/${name}`);
-  const { fd } = openEither(name, multiQueue);
+  const { fd } = await openEither(name, multiQueue);
   try {
     native.setOffload(fd, 0);
     native.setPersist(fd, true);
@@ -91,9 +94,9 @@ export function makePersistentDevice(name: string, multiQueue: boolean): boolean
 }
 
 /** Removes a persistent device once nobody has it open. Returns whether there was one. Throws the addon's error. */
-export function removePersistentDevice(name: string): boolean {
+export async function removePersistentDevice(name: string): Promise<boolean> {
   if (!existsSync(`/sys/class/net/${name}`)) return false;
-  const { fd } = openEither(name, true);
+  const { fd } = await openEither(name, true);
   try {
     native.setPersist(fd, false);
   } finally {
@@ -102,14 +105,21 @@ export function removePersistentDevice(name: string): boolean {
   return true;
 }
 
-/** One queue, of the wished kind where the device is new, and of the kind that it is where it is not. */
-function openEither(name: string, multiQueue: boolean): { fd: number } {
+/**
+ * One queue, of the wished kind where the device is new, and of the kind that it is where it is not. Init scripts tell the
+ * daemon to end and do not wait for it: a device in use is waited for.
+ */
+async function openEither(name: string, multiQueue: boolean): Promise<{ fd: number }> {
   const options = { name, vnetHdr: false, exclusive: false, ...owner() };
-  try {
-    return native.openQueue({ ...options, multiQueue });
-  } catch (error) {
-    if (!hasCode(error, 'EINVAL')) throw error;
-    return native.openQueue({ ...options, multiQueue: !multiQueue });
+  const end = performance.now() + BUSY_WAIT_MS;
+  for (let isMultiQueue = multiQueue; ; ) {
+    try {
+      return native.openQueue({ ...options, multiQueue: isMultiQueue });
+    } catch (error) {
+      if (hasCode(error, 'EINVAL') && isMultiQueue === multiQueue) isMultiQueue = !multiQueue;
+      else if (hasCode(error, 'EBUSY') && performance.now() < end) await sleep(BUSY_RETRY_MS);
+      else throw error;
+    }
   }
 }
 

@@ -40,10 +40,10 @@ export function fetchPeer(name: string, packages: readonly string[]): Peer {
     }
     renameSync(partial, root);
   }
-  const libraries = join(root, 'usr/lib');
-  const triplet = existsSync(libraries)
-    ? readdirSync(libraries).filter((folder) => folder.endsWith('-linux-gnu'))
-    : [];
-  const folders = triplet.flatMap((folder) => [join(root, 'usr/lib', folder), join(root, 'lib', folder)]);
+  const folders = ['usr/lib', 'lib']
+    .map((path) => join(root, path))
+    .filter(existsSync)
+    .flatMap((path) => readdirSync(path).map((name) => join(path, name)))
+    .filter((path) => path.endsWith('-linux-gnu'));
   return { root, env: { LD_LIBRARY_PATH: folders.join(':') } };
 }

@@ -1,0 +1,145 @@
+/** The init scripts of others and ours, run for real: OpenRC's, and the one that Debian's package of TAYGA brings. */
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { InitRoot } from '../helpers/init-root.js';
+import { Lab, PUBLIC4 } from '../helpers/lab.js';
+import { fetchPeer } from '../helpers/peers.js';
+
+const CONFIG = fileURLToPath(new URL('../../../config/', import.meta.url));
+const PREFIX = '2001:dead:beef:1264::';
+const TAYGA_CONF = `tun-device nat64
+ipv4-addr 192.168.0.2
+prefix ${PREFIX}/96
+dynamic-pool 192.168.0.0/24
+data-dir /var/lib/tayga
+`;
+
+let lab: Lab;
+let root: InitRoot;
+beforeEach(() => {
+  lab = new Lab();
+  root = new InitRoot(lab);
+  root.write('etc/tayga.conf', TAYGA_CONF);
+  lab.ip(lab.server, 'route add 192.168.0.0/24 via 203.0.113.1');
+});
+afterEach(async () => {
+  for (const name of ['tayga', 'nat64d']) {
+    const { stdout } = await root.run('cat', [`/run/${name}.pid`]);
+    if (existsSync(`/proc/${stdout.trim() || 'none'}`)) process.kill(Number(stdout), 'SIGKILL');
+  }
+  await lab.close();
+});
+
+async function pings(address = `${PREFIX}${PUBLIC4}`): Promise<boolean> {
+  const { stdout } = await lab.run(lab.client, 'ping', ['-c', '1', '-W', '1', address]);
+  return / 0% packet loss/.test(stdout);
+}
+
+const ours = (path: string) => readFileSync(join(CONFIG, path), 'utf8');
+
+/** The folders in which OpenRC keeps what it knows of services. */
+const OPENRC_STATES = [
+  ...['daemons', 'exclusive', 'failed', 'hotplugged', 'inactive', 'options', 'scheduled'],
+  ...['started', 'starting', 'stopping', 'tmp', 'wasinactive'],
+];
+
+/** A machine that has booted with OpenRC, and whose network is up. */
+async function boot(): Promise<(service: string, command: string) => Promise<string>> {
+  const { root: openrc, env } = fetchPeer('openrc', ['openrc', 'librc1', 'libeinfo1', 'insserv']);
+  root.write('etc/rc.conf', readFileSync(join(openrc, 'etc/rc.conf'), 'utf8'));
+  root.write('etc/insserv.conf', '');
+  root.write('etc/init.d/net.lo', '#!/sbin/openrc-run\ndepend() { provide net; }\nstart() { :; }\n', 0o755);
+  root.write('run/openrc/softlevel', 'default\n');
+  for (const library of ['libeinfo.so.1', 'librc.so.1']) {
+    const folder = env.LD_LIBRARY_PATH?.split(':')[0] ?? '';
+    root.copy(join(folder, library), `lib/${library}`);
+  }
+  for (const state of OPENRC_STATES) root.write(`run/openrc/${state}/.keep`, '');
+  for (const program of ['openrc-run', 'openrc', 'rc-service']) {
+    root.copy(join(openrc, 'sbin', program), `sbin/${program}`);
+  }
+  await root.mount([[join(openrc, 'lib/rc'), 'lib/rc']]);
+  return async (service, command) => {
+    const words = [`/etc/init.d/${service}`, command];
+    const { status, stdout, stderr } = await root.run('/sbin/openrc-run', words);
+    assert.equal(status, 0, `${words.join(' ')}: ${stdout}${stderr}`);
+    return stdout;
+  };
+}
+
+const FORWARD = 'echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding';
+
+test('OpenRC: preup() of conf.d/net makes the device, the script of tayga starts, reloads and stops it', async () => {
+  root.write('etc/init.d/tayga', ours('openrc/tayga'), 0o755);
+  root.write('etc/conf.d/tayga', ours('openrc/conf.d-tayga'));
+  root.write('etc/conf.d/net', ours('openrc/conf.d-net'));
+  root.write('var/lib/tayga/.keep', '');
+  const rc = await boot();
+  await root.run('chown', ['nobody', '/var/lib/tayga']);
+  // netifrc calls preup() with the interface's name, then does what config_ and routes_ say.
+  const preup = await root.run('sh', ['-c', `. /etc/conf.d/net; IFACE=nat64; preup && ${FORWARD}`]);
+  assert.equal(preup.status, 0, preup.stderr);
+  lab.ip(lab.gateway, 'addr add 192.168.0.1/24 dev nat64');
+  lab.ip(lab.gateway, 'link set nat64 up');
+  lab.ip(lab.gateway, `route add ${PREFIX}/96 dev nat64`);
+
+  await rc('tayga', 'start');
+  assert.ok(await pings(), 'it serves when the script has ended');
+  assert.match(await rc('tayga', 'status'), /started/);
+  const pid = (await root.run('cat', ['/run/tayga.pid'])).stdout.trim();
+  assert.match(readFileSync(`/proc/${pid}/status`, 'utf8'), /Uid:\t65534/);
+  await rc('tayga', 'reload');
+  await sleep(300);
+  assert.ok(await pings());
+  assert.equal((await root.run('cat', ['/run/tayga.pid'])).stdout.trim(), pid);
+  await rc('tayga', 'stop');
+  assert.ok(!existsSync(`/proc/${pid}`), 'no process is left');
+  assert.match((await root.run('cat', ['/var/lib/tayga/dynamic.map'])).stdout, /\t2001:db8:1::2\t/);
+  const postdown = await root.run('sh', ['-c', '. /etc/conf.d/net; IFACE=nat64; postdown']);
+  assert.equal(postdown.status, 0, postdown.stderr);
+  assert.ok(!lab.ip(lab.gateway, 'link').includes('nat64'));
+});
+
+test('OpenRC: the script of nat64d starts, reloads and stops it', async () => {
+  root.write('etc/init.d/nat64d', ours('openrc/nat64d'), 0o755);
+  root.write('etc/conf.d/nat64d', 'NAT64D_COMMAND=/usr/sbin/nat64d\n');
+  root.write('etc/nat64d/nat64d.toml', `pref64 = "${PREFIX}/96"\n[dns64]\nenabled = false\n`);
+  const rc = await boot();
+  const before = await lab.snapshot();
+  await rc('nat64d', 'start');
+  for (let tries = 0; !(await pings()); tries++) assert.ok(tries < 10, 'it does not serve');
+  assert.match(await rc('nat64d', 'status'), /started/);
+  await rc('nat64d', 'reload');
+  await sleep(300);
+  assert.ok(await pings());
+  await rc('nat64d', 'stop');
+  assert.equal(await lab.snapshot(), before);
+});
+
+test("Debian's own init script of TAYGA starts and stops ours", async () => {
+  const debian = fetchPeer('tayga', ['tayga']);
+  root.write('etc/init.d/tayga', readFileSync(join(debian.root, 'etc/init.d/tayga'), 'utf8'), 0o755);
+  // NAT44 by iptables is not what is tried here; the server knows the way back.
+  const settings = ours('default/tayga').replace('CONFIGURE_NAT44="yes"', 'CONFIGURE_NAT44="no"');
+  root.write('etc/default/tayga', settings.replace('IPV4_TUN_ADDR=""', 'IPV4_TUN_ADDR="192.168.0.1"'));
+  await root.mount();
+  await root.run('sh', ['-c', FORWARD]);
+  const script = async (command: string) => {
+    const { status, stdout, stderr } = await root.run('/etc/init.d/tayga', [command]);
+    assert.equal(status, 0, `${command}: ${stdout}${stderr}`);
+  };
+  await script('start');
+  assert.ok(await pings());
+  await script('status');
+  const pid = (await root.run('cat', ['/run/tayga.pid'])).stdout.trim();
+  await script('stop');
+  for (let waited = 0; existsSync(`/proc/${pid}`); waited += 50) {
+    assert.ok(waited < 5000, 'it does not end');
+    await sleep(50);
+  }
+  assert.ok(!lab.ip(lab.gateway, 'link').includes('nat64'), '--rmtun waits for the daemon');
+});

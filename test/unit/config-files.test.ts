@@ -1,0 +1,68 @@
+/** The files that we ship for others' hands: they parse, and the units are as locked up as we say. */
+import assert from 'node:assert/strict';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { parseTayga } from '#nat64d/control/config/tayga.js';
+import { fetchPeer } from '../helpers/peers.js';
+
+const CONFIG = fileURLToPath(new URL('../../../config/', import.meta.url));
+const shipped = readFileSync(join(CONFIG, 'tayga.conf'), 'utf8');
+
+test('tayga.conf as shipped is fine, and so it is with every directive in force', () => {
+  assert.deepEqual(parseTayga(shipped, 'tayga.conf').warnings, []);
+  const all = shipped.replace(/^#([a-z][a-z0-9-]* )/gm, '$1');
+  const config = parseTayga(all, 'tayga.conf');
+  assert.equal(config.maps.length, 2);
+  assert.equal(config.device.up, true);
+});
+
+test("what Debian's script looks for in tayga.conf is there, once", () => {
+  for (const name of ['tun-device', 'prefix', 'dynamic-pool']) {
+    const found = execFileSync('sed', [
+      '-rn',
+      `/^[ \\t]*${name}/s/^[ \\t]*${name}[ \\t]+//p`,
+      join(CONFIG, 'tayga.conf'),
+    ]);
+    assert.match(found.toString(), /^\S+\n$/);
+  }
+});
+
+for (const folder of ['openrc', 'default']) {
+  for (const name of readdirSync(join(CONFIG, folder))) {
+    test(`${folder}/${name} is a shell script`, () => {
+      const { status, stderr } = spawnSync('sh', ['-n', join(CONFIG, folder, name)], { encoding: 'utf8' });
+      assert.equal(status, 0, stderr);
+    });
+  }
+}
+
+const SYSTEMD = [
+  'systemd',
+  ...[
+    'libsystemd-shared',
+    'libsystemd0',
+    'libcryptsetup12',
+    'libfdisk1',
+    'libkmod2',
+    'libseccomp2',
+    'libp11-kit0',
+  ],
+  ...['libip4tc2', 'libapparmor1', 'libargon2-1', 'libdevmapper1.02.1', 'libjson-c5'],
+];
+for (const unit of readdirSync(join(CONFIG, 'systemd'))) {
+  test(`${unit}: systemd-analyze rates its exposure below 3.0`, () => {
+    const { root, env } = fetchPeer('systemd', SYSTEMD);
+    const { LD_LIBRARY_PATH = '' } = env;
+    const path = LD_LIBRARY_PATH.split(':').flatMap((folder) => [folder, join(folder, 'systemd')]);
+    const { status, stdout, stderr } = spawnSync(
+      join(root, 'usr/bin/systemd-analyze'),
+      ['security', '--offline=true', '--threshold=29', '--no-pager', join(CONFIG, 'systemd', unit)],
+      { encoding: 'utf8', env: { ...process.env, LD_LIBRARY_PATH: path.join(':') } },
+    );
+    assert.match(stdout, /Overall exposure level for \S+: [0-2]\.\d /, stderr);
+    assert.equal(status, 0, stderr);
+  });
+}
