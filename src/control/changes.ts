@@ -19,6 +19,7 @@ const FIXED: ReadonlyMap<string, string> = new Map([
 /** What a file calls a key otherwise than our own code does. */
 const NAMES: Readonly<Record<string, string>> = {
   'map-lifetime-sec': 'map-lifetime',
+  'max-maps-per64': 'max-maps-per-64',
   maps: 'map',
 };
 
@@ -63,9 +64,7 @@ function differingKeys(before: object, after: object, path: string): string[] {
     const a: unknown = Reflect.get(before, name);
     const b: unknown = Reflect.get(after, name);
     if (isDeepStrictEqual(a, b)) return [];
-    const kebab = name.replace(/[A-Z0-9]+/g, (part, at) =>
-      at > 0 && /[A-Z]/.test(part) ? `-${part.toLowerCase()}` : part,
-    );
+    const kebab = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
     const key = `${path}${NAMES[kebab] ?? kebab}`;
     // Tables are looked into; what else is an object (an address, a prefix, a list) is one value.
     const isTable = ['device', 'translation', 'dns64', 'log'].includes(name);

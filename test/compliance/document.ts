@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type Requirement, RFC6052, RFC7915 } from './requirements.js';
+import { type Requirement, RFC6052, RFC7915, TAYGA } from './requirements.js';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 export const DOCUMENT = join(ROOT, 'docs/compliance.md');
@@ -14,7 +14,7 @@ interface NamedTest {
 
 /** The name of a test as its source has it: in single or double quotes, or with values of a table in it. */
 const TEST_NAME = /\btest\(\s*(?:'([^']+)'|"([^"]+)"|`((?:\$\{(?:[^{}`]|`[^`]*`)*\}|[^`])+)`)/g;
-const TAG = /\s*\[(R(?:7915|6052)-\d+)\]/g;
+const TAG = /\s*\[((?:R7915|R6052|TAYGA)-\d+)\]/g;
 
 /** Tests by the id of the requirement that they show. */
 export function testsById(): Map<string, NamedTest[]> {
@@ -66,5 +66,9 @@ ${table(RFC7915, tests)}
 ## RFC 6052
 
 ${table(RFC6052, tests)}
+
+## Where TAYGA falls short
+
+${table(TAYGA, tests)}
 `;
 }

@@ -432,3 +432,56 @@ export const RFC6052: readonly Requirement[] = [
     elsewhere: true,
   },
 ];
+
+/** What TAYGA does not do, and nat64d is to do. */
+export const TAYGA: readonly Requirement[] = [
+  {
+    id: 'TAYGA-1',
+    section: '–',
+    level: 'MUST',
+    text: 'ICMP errors that quote the IP header and 8 bytes of TCP pass: path MTU discovery works through routers that quote the minimum.',
+  },
+  { id: 'TAYGA-2', section: '–', level: 'MUST', text: 'ICMP errors that quote an echo reply pass.' },
+  { id: 'TAYGA-3', section: '–', level: 'MUST', text: 'A UDP checksum that adjusts to 0 leaves as 0xffff.' },
+  {
+    id: 'TAYGA-4',
+    section: '–',
+    level: 'MUST',
+    text: 'With `udp-cksum-mode calc` no checksum is invented for a first fragment: it is dropped.',
+  },
+  { id: 'TAYGA-5', section: '–', level: 'MUST', text: 'ICMP errors of its own are limited.' },
+  { id: 'TAYGA-6', section: '–', level: 'MUST', text: 'RFC 4884 extensions of ICMP errors are kept.' },
+  { id: 'TAYGA-7', section: '–', level: 'MUST', text: 'Hosts of the pool reach each other (hairpinning).' },
+  { id: 'TAYGA-8', section: '–', level: 'MUST', text: 'Traffic of the gateway itself is translated.' },
+  {
+    id: 'TAYGA-9',
+    section: '–',
+    level: 'MUST',
+    text: 'With several workers a map lives exactly 124 minutes after its last packet.',
+  },
+  {
+    id: 'TAYGA-10',
+    section: '–',
+    level: 'MUST',
+    text: 'Only root can attach a queue to the running device.',
+  },
+  {
+    id: 'TAYGA-11',
+    section: '–',
+    level: 'MUST',
+    text: 'A device that TAYGA leaves behind can be attached, and one that is left behind can be attached by TAYGA.',
+  },
+  { id: 'TAYGA-12', section: '–', level: 'MUST', text: 'What happens to packets is counted, by reason.' },
+  {
+    id: 'TAYGA-13',
+    section: '–',
+    level: 'MUST',
+    text: 'Bursts of frames and the offloads of the kernel are used.',
+  },
+  {
+    id: 'TAYGA-14',
+    section: '–',
+    level: 'MUST',
+    text: 'Suffix bits and the u-octet of an IPv4-embedded address are ignored, and the address is the same one with and without.',
+  },
+];

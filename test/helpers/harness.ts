@@ -2,10 +2,11 @@
 
 import { randomFillSync } from 'node:crypto';
 import { type Context, FORWARD, HOLD, type TranslatorMemory } from '#nat64d/dataplane/context.js';
+import type { PacketLog } from '#nat64d/dataplane/packet-log.js';
 import { createContext, translateFrame } from '#nat64d/dataplane/translate.js';
 import { COUNTER_NAMES, type CounterName, createCounters, readCounters } from '#nat64d/shm/counters.js';
 import { BURST_BYTES, createFrameRing, HEADROOM, SCRATCH_START } from '#nat64d/shm/frame-ring.js';
-import { createHostTable, HostTableWriter } from '#nat64d/shm/host-table.js';
+import { createHostTable, type HostTableBuffers, HostTableWriter } from '#nat64d/shm/host-table.js';
 import { createPrefixTable } from '#nat64d/shm/prefix-table.js';
 import type { TranslatorSettings } from '#nat64d/shm/worker-task.js';
 import {
@@ -101,6 +102,7 @@ export const HOST4 = '10.64.3.7';
 export class Harness {
   readonly ctx: Context;
   readonly counters: SharedArrayBuffer;
+  readonly hostBuffers: HostTableBuffers;
   readonly #writer: HostTableWriter;
   readonly #pool: number;
 
@@ -126,6 +128,7 @@ export class Harness {
       LIFETIME_SEC,
       randomFillSync(new Int32Array(TABULATION_WORDS)),
     );
+    this.hostBuffers = hosts;
     this.#writer = new HostTableWriter(hosts);
     this.counters = createCounters(1);
     const memory: TranslatorMemory = {
@@ -150,7 +153,7 @@ export class Harness {
   }
 
   /** Sends one frame through the translator. */
-  send(bytes: Uint8Array, vnet: Vnet = NO_VNET, at = 0): Outcome {
+  send(bytes: Uint8Array, vnet: Vnet = NO_VNET, at = 0, packetLog: PacketLog | null = null): Outcome {
     const { ctx } = this;
     const offset = at + HEADROOM;
     if (offset + bytes.length > BURST_BYTES) throw new Error('frame does not fit the ring');
@@ -164,7 +167,9 @@ export class Harness {
     ctx.listEnd = 0;
     ctx.listFrames = 0;
     ctx.scratchEnd = SCRATCH_START;
+    packetLog?.before(offset, bytes.length);
     const verdict = translateFrame(ctx, offset, bytes.length);
+    packetLog?.after(verdict);
     ctx.fragments?.reclaim();
     return { verdict: verdictName(verdict), frames: this.#frames() };
   }

@@ -167,7 +167,7 @@ test('an explicit map is the address that the server sees', async () => {
   }
 });
 
-test('two hosts reach each other by their IPv4 addresses, and no further than through the gateway', async () => {
+test('two hosts reach each other by their IPv4 addresses, and no further than through the gateway [TAYGA-7]', async () => {
   const other = new Lab({ clientAddresses: 1 });
   try {
     const maps = ['2001:db8:1::2', '2001:db8:1::100:1'].map(

@@ -40,7 +40,7 @@ test('a worker killed under traffic is replaced, the other queue and later packe
   );
 });
 
-test('a map ends 124 minutes after its last packet in either direction, and its host gets the same again', async () => {
+test('a map ends 124 minutes after its last packet in either direction, and its host gets the same again [TAYGA-9]', async () => {
   lab.ip(lab.server, 'route add 10.64.0.0/16 via 203.0.113.1');
   // A second is a thousand seconds: a map lasts 7.44.
   const gateway = await lab.startGateway({

@@ -17,6 +17,7 @@ import { CLIENT6, Lab, PUBLIC4, SERVER4 } from '../helpers/lab.js';
 import { fetchPeer } from '../helpers/peers.js';
 
 const TAYGA = fileURLToPath(new URL('../../../dist/cli/tayga.js', import.meta.url));
+const ADDON = fileURLToPath(new URL('../../../native/index.js', import.meta.url));
 const PREFIX = '2001:dead:beef:1264::';
 
 let lab: Lab;
@@ -91,7 +92,7 @@ async function preup(): Promise<void> {
   lab.ip(lab.server, 'route replace 192.168.0.0/24 via 203.0.113.1');
 }
 
-test("the article's own files bring up a gateway whose ping to 8.8.8.8 under the prefix succeeds", async () => {
+test("the article's own files bring up a gateway whose ping to 8.8.8.8 under the prefix succeeds [TAYGA-8]", async () => {
   writeFileSync(conf, ARTICLE());
   await preup();
   // start-stop-daemon runs this line of the article's init script.
@@ -103,7 +104,7 @@ test("the article's own files bring up a gateway whose ping to 8.8.8.8 under the
   assert.equal(readFileSync(`/proc/${pid()}/comm`, 'utf8'), 'tayga\n');
   // The gateway's own traffic is translated too.
   const own = await lab.run(lab.gateway, 'ping', ['-6', '-c', '1', '-W', '1', `${PREFIX}${PUBLIC4}`]);
-  assert.match(own.stdout, / 0% packet loss/, 'a ping of the gateway itself [TAYGA-11]');
+  assert.match(own.stdout, / 0% packet loss/, 'a ping of the gateway itself');
   const id = pid();
   await stop();
   assert.ok(!isRunning(id));
@@ -319,7 +320,7 @@ test('HUP: the map-file is read again, the configuration too; what is wrong with
   assert.ok(await reaches(), 'an entry of the configuration does not go with the map-file');
 });
 
-test('a device that TAYGA made serves us, and one that we made serves TAYGA; so does dynamic.map; and both give the same address', async () => {
+test('a device that TAYGA made serves us, and one that we made serves TAYGA; so does dynamic.map; and both give the same address [TAYGA-11]', async () => {
   const peer = fetchPeer('tayga', ['tayga']);
   const original = join(peer.root, 'usr/sbin/tayga');
   const spool = join(lab.folder, 'spool');
@@ -378,4 +379,30 @@ test('a device that TAYGA made serves us, and one that we made serves TAYGA; so 
   await new Promise((resolve) => second.once('close', resolve));
   assert.equal(addressOf(readFileSync(map, 'utf8')), chosen);
   assert.equal((await theirs('--rmtun')).status, 0);
+});
+
+test('nobody but root attaches a queue to the running device [TAYGA-10]', async () => {
+  writeFileSync(conf, `${ARTICLE()}workers 2\n`);
+  await preup();
+  assert.equal((await tayga('-u', 'nobody', '-p', pidfile)).status, 0);
+  const attach = (uid: number) => {
+    const options = {
+      name: 'nat64',
+      multiQueue: true,
+      vnetHdr: true,
+      exclusive: false,
+      owner: uid,
+      group: uid,
+    };
+    const script = `process.setuid(${uid}); require(${JSON.stringify(ADDON)}).openQueue(${JSON.stringify(options)})`;
+    // Most systems let anybody open the device node, and so does this one here.
+    const open = 'mknod -m 666 "$1" c 10 200 && mount --bind "$1" /dev/net/tun && exec "$0" -e "$2"';
+    const words = ['-m', 'sh', '-c', open, process.execPath, join(lab.folder, `tun-${uid}`), script];
+    return lab.run(lab.gateway, 'unshare', words);
+  };
+  const nobody = await attach(65534);
+  assert.notEqual(nobody.status, 0);
+  assert.match(nobody.stderr, /TUNSETIFF: EPERM/);
+  const root = await attach(0);
+  assert.equal(root.status, 0, root.stderr);
 });

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { complianceDocument, DOCUMENT, testsById } from '../compliance/document.js';
-import { RFC6052, RFC7915 } from '../compliance/requirements.js';
+import { RFC6052, RFC7915, TAYGA } from '../compliance/requirements.js';
 
-const requirements = [...RFC7915, ...RFC6052];
+const requirements = [...RFC7915, ...RFC6052, ...TAYGA];
 
 test('docs/compliance.md is what the requirements and the names of tests say (npm run compliance)', () => {
   assert.equal(readFileSync(DOCUMENT, 'utf8'), complianceDocument());

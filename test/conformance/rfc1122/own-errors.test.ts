@@ -83,7 +83,7 @@ test('RFC 1122 section 3.2.2: never about a packet whose checksum is wrong', () 
   assert.deepEqual(send(astray({ checksum: 'wrong' }, udp({}))), { verdict: 'drop-v4-checksum', frames: [] });
 });
 
-test('RFC 1812 section 4.3.2.8: errors are sent at a rate, what is above it is counted, and a burst passes [R7915-27]', () => {
+test('RFC 1812 section 4.3.2.8: errors are sent at a rate, what is above it is counted, and a burst passes [R7915-27] [TAYGA-5] [TAYGA-12]', () => {
   const gateway = new Harness({ settings: { icmpErrorsPerSec: 0, icmpErrorBurst: 5 } });
   const sent = Array.from({ length: 12 }, () => gateway.send(astray({}, udp({}))).frames.length);
   assert.deepEqual(sent, [1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0]);

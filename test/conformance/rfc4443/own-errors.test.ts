@@ -77,7 +77,7 @@ for (const src of ['::', '::1', 'ff02::1']) {
   });
 }
 
-test('RFC 4443 section 2.4 f: errors are sent at a rate, what is above it is counted, and a burst passes [R7915-57]', () => {
+test('RFC 4443 section 2.4 f: errors are sent at a rate, what is above it is counted, and a burst passes [R7915-57] [TAYGA-5]', () => {
   const gateway = new Harness({ settings: { icmpErrorsPerSec: 0, icmpErrorBurst: 5 } });
   const sent = Array.from({ length: 8 }, () => gateway.send(astray({}, udp({}))).frames.length);
   assert.deepEqual(sent, [1, 1, 1, 1, 1, 0, 0, 0]);

@@ -25,7 +25,7 @@ for (const size of [0, 1, 60, 80, 100, 101, 108, 120, 300, 500]) {
     [3, 1, 1],
     [11, 0, 3],
   ] as const) {
-    test(`RFC 4884 sections 4.1 and 4.2: ${type}/${code} about ${size} bytes of data keeps its extensions as ICMPv6 ${outType} [R7915-21] [R7915-22]`, () => {
+    test(`RFC 4884 sections 4.1 and 4.2: ${type}/${code} about ${size} bytes of data keeps its extensions as ICMPv6 ${outType} [R7915-21] [R7915-22] [TAYGA-6]`, () => {
       const { frames } = to6(type, code, size);
       const out = check(frames[0]!.bytes, 6, {
         upper: { kind: 'icmp', type: outType, checksum: 'good', extensions: { checksum: 'good', objects } },
@@ -40,7 +40,7 @@ for (const size of [0, 1, 60, 80, 100, 101, 108, 120, 300, 500]) {
     [1, 4, 3],
     [3, 0, 11],
   ] as const) {
-    test(`RFC 4884 sections 4.1 and 4.2: ICMPv6 ${type}/${code} about ${size} bytes of data keeps its extensions as ${outType} [R7915-51]`, () => {
+    test(`RFC 4884 sections 4.1 and 4.2: ICMPv6 ${type}/${code} about ${size} bytes of data keeps its extensions as ${outType} [R7915-51] [TAYGA-6]`, () => {
       const { frames } = to4(type, code, size);
       const out = check(frames[0]!.bytes, 4, {
         upper: { kind: 'icmp', type: outType, checksum: 'good', extensions: { checksum: 'good', objects } },

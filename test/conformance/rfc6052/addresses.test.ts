@@ -34,7 +34,7 @@ for (const [pref64, address] of TABLE) {
   });
 }
 
-test('RFC 6052 section 2.2: suffix bits and the u-octet are ignored when read [R6052-4]', () => {
+test('RFC 6052 section 2.2: suffix bits and the u-octet are ignored when read [R6052-4] [TAYGA-14]', () => {
   for (const [pref64, address] of [
     ['2001:db8::/32', '2001:db8:c000:221:ff12:3456:789a:bcde'],
     ['2001:db8:100::/40', '2001:db8:1c0:2:ff21:ffff:ffff:ffff'],

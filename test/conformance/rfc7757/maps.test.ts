@@ -69,7 +69,7 @@ for (const [name, layer] of [
   });
 }
 
-test('RFC 7757 section 4: hosts of the dynamic pool turn round too', () => {
+test('RFC 7757 section 4: hosts of the dynamic pool turn round too [TAYGA-7]', () => {
   const harness = new Harness({
     hosts: [
       [HOST4, HOST6],

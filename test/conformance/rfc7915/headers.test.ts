@@ -313,7 +313,7 @@ for (const [policy, verdict, checksum] of [
   });
 }
 
-test('RFC 7915 section 4.5: a first fragment does not show what a checksum would cover [R7915-30]', () => {
+test('RFC 7915 section 4.5: a first fragment does not show what a checksum would cover [R7915-30] [TAYGA-4]', () => {
   const harness = new Harness({ settings: { udpZeroChecksum: 'calc' } });
   assert.equal(
     harness.send(from4({ mf: true }, udp({ checksum: 0 }, zeros(16)))).verdict,
@@ -321,7 +321,7 @@ test('RFC 7915 section 4.5: a first fragment does not show what a checksum would
   );
 });
 
-test('RFC 768: a sum that adjusts to 0 is sent as 0xffff', () => {
+test('RFC 768: a sum that adjusts to 0 is sent as 0xffff [TAYGA-3]', () => {
   // One datagram whose data is chosen so that its sum comes out as 0 on the other side.
   const results = Array.from({ length: 0x10000 }, (_, i) => i).filter((i) => {
     const bytes = only(

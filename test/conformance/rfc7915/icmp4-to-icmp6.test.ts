@@ -158,7 +158,7 @@ for (const kept of [0, 1, 4, 8, 12, 20, 24]) {
 }
 
 for (const reply of [false, true]) {
-  test(`RFC 7915 section 4.3: a quoted echo ${reply ? 'reply' : 'request'} passes`, () => {
+  test(`RFC 7915 section 4.3: a quoted echo ${reply ? 'reply' : 'request'} passes [TAYGA-2]`, () => {
     const ping = ipv4({ src: HOST4, dst: SERVER4 }, echo({ reply, id: 3, seq: 4 }, 'ping'));
     const { frames } = new Harness().send(error({ type: 3, code: 1 }, ping));
     check(frames[0]!.bytes, 6, {

@@ -66,7 +66,7 @@ for (const [name, layer] of [
 }
 
 for (const length of [100, 1500, 9000, 65535]) {
-  test(`RFC 7915 section 4.3: a quote cut to 8 bytes of a packet of ${length} says its length as IPv6 does`, () => {
+  test(`RFC 7915 section 4.3: a quote cut to 8 bytes of a packet of ${length} says its length as IPv6 does [TAYGA-1]`, () => {
     const quote = cut(sent4({ totalLength: length, df: true }, tcp({ sport: 7, dport: 8, seq: 99 })), 28);
     const { length: size } = only(error4(quote));
     assert.equal(size, 40 + 8 + 40 + 8);
@@ -79,7 +79,7 @@ for (const length of [100, 1500, 9000, 65535]) {
 }
 
 for (const length of [100, 1260, 1261, 9000, 65535]) {
-  test(`RFC 7915 section 5.3: a quote cut to 8 bytes of a packet that was ${length} on IPv4 says so`, () => {
+  test(`RFC 7915 section 5.3: a quote cut to 8 bytes of a packet that was ${length} on IPv4 says so [TAYGA-1]`, () => {
     const quote = cut(got6({ payloadLength: length - 20 }, tcp({ sport: 7, dport: 8, seq: 99 })), 48);
     check(only(error6(quote)), 4, {
       totalLength: 20 + 8 + 20 + 8,

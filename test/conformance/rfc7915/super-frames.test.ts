@@ -52,7 +52,7 @@ for (const [name, packet, gsoType, outType, hdrLen, start] of [
   ['TCP with ECN to IPv6', tcp4(60_000), TCPV4 | ECN, TCPV6 | ECN, 60, 40],
   ['UDP to IPv4', udp6(60_000), UDP_L4, UDP_L4, 28, 20],
 ] as const) {
-  test(`RFC 7915 section 1: a super-frame of ${name} passes with one rewrite`, () => {
+  test(`RFC 7915 section 1: a super-frame of ${name} passes with one rewrite [TAYGA-13]`, () => {
     const { verdict, frames } = new Harness().send(...offloaded(packet, gsoType, 1400));
     assert.equal(verdict, 'forward');
     assert.equal(frames.length, 1);

@@ -9,7 +9,10 @@ const LIFETIME = 7440;
 const DAY = 86400;
 const T0 = CLOCK_START_SEC;
 
-function setUp(network: string, { reserved = [] as string[], maxMapsPer64 = 0 } = {}) {
+function setUp(
+  network: string,
+  { reserved = [] as string[], maxMapsPer64 = 0, events = [] as string[] } = {},
+) {
   const pool4 = prefix4(network);
   const lastSeen = new Int32Array(2 ** (32 - pool4.length));
   const published = new Map<number, Address6>();
@@ -21,10 +24,12 @@ function setUp(network: string, { reserved = [] as string[], maxMapsPer64 = 0 } 
     lifetimeSec: LIFETIME,
     dormantSec: 14 * DAY,
     maxMapsPer64,
+    record: (ipv4, host) => events.push(`record ${formatAddress4(ipv4)} ${host[3]}`),
     publisher: {
       publish(index, host) {
         assert.ok(!published.has(index), 'published twice');
         published.set(index, host);
+        events.push(`publish ${index} ${host[3]}`);
       },
       withdraw(index) {
         assert.ok(published.delete(index), 'withdrawn without being published');
@@ -41,6 +46,8 @@ function setUp(network: string, { reserved = [] as string[], maxMapsPer64 = 0 } 
   };
   return { pool, lastSeen, published, withdrawn, give, touch };
 }
+
+const host = (n: number): Address6 => [0x20010db8, 0, 0, n];
 
 test('a host gets the address of its hash, and the next one where that is taken', () => {
   const { give } = setUp('192.168.0.0/24');
@@ -266,4 +273,54 @@ test('restored maps rest in the order of their last use, not of their lines', ()
   assert.equal(pool.liveCount, 1, 'a map lives to the last second of its lifetime, restored or not');
   assert.equal(give('2001:db8::9'), '10.0.0.2');
   assert.equal(give('2001:db8::8'), '10.0.0.1');
+});
+
+test('addresses that become reserved end their maps and are given to nobody; those that are free again are', () => {
+  const { pool, published } = setUp('10.0.0.0/28');
+  const index = pool.assign(host(1), T0);
+  const address = pool.addressOf(index);
+  const dormant = pool.assign(host(2), T0);
+  pool.sweep(T0 + 8000);
+  assert.equal(pool.assign(host(1), T0 + 8000), index);
+  assert.equal(pool.dormantCount, 1);
+  pool.setReserved([
+    { address, length: 32 },
+    { address: pool.addressOf(dormant), length: 32 },
+  ]);
+  assert.ok(!published.has(index));
+  assert.deepEqual(
+    [pool.liveCount, pool.dormantCount, pool.lookup(host(1)), pool.lookup(host(2))],
+    [0, 0, -1, -1],
+  );
+  assert.equal(pool.capacity, 13);
+  const given = Array.from({ length: 13 }, (_, n) => pool.assign(host(100 + n), T0 + 8000));
+  assert.ok(!given.includes(index) && !given.includes(dormant) && !given.includes(-1));
+  assert.equal(pool.assign(host(200), T0 + 8000), REFUSED_POOL_FULL);
+  pool.setReserved([]);
+  assert.equal(pool.capacity, 15);
+  assert.ok([index, dormant].includes(pool.assign(host(200), T0 + 8000)));
+});
+
+test('evicted hosts lose their maps, live and dormant; others keep theirs', () => {
+  const { pool } = setUp('10.0.0.0/24');
+  const indexes = [1, 2, 3].map((n) => pool.assign(host(n), T0));
+  pool.evictHosts((one) => one[3] !== 2);
+  assert.deepEqual(
+    [1, 2, 3].map((n) => pool.lookup(host(n))),
+    [-1, indexes[1], -1],
+  );
+  assert.equal(pool.liveCount, 1);
+  assert.equal(pool.freeCount, pool.capacity - 1);
+});
+
+test('a host that gets an address it did not have is written down before it is published', () => {
+  const events: string[] = [];
+  const { pool } = setUp('10.0.0.0/24', { events });
+  const index = pool.assign(host(1), T0);
+  pool.assign(host(1), T0);
+  assert.deepEqual(events, [`record ${formatAddress4(pool.addressOf(index))} 1`, `publish ${index} 1`]);
+  // Dormant and back: it is on disk already.
+  pool.sweep(T0 + 8000);
+  pool.assign(host(1), T0 + 8000);
+  assert.equal(events.filter((event) => event.startsWith('record')).length, 1);
 });

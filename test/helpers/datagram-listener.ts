@@ -1,0 +1,72 @@
+/** A listener for Unix datagrams: Node has no socket of this kind, so it is a C program, compiled where it is needed. */
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** Prints each datagram in hex, a line each. */
+const PROGRAM = `
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+int main(int argc, char **argv) {
+  (void)argc;
+  struct sockaddr_un a = {.sun_family = AF_UNIX};
+  strcpy(a.sun_path, argv[1]);
+  size_t n = offsetof(struct sockaddr_un, sun_path) + strlen(argv[1]);
+  if (a.sun_path[0] == '@') a.sun_path[0] = 0; else n++;
+  int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+  if (bind(fd, (struct sockaddr *)&a, n) != 0) return 1;
+  puts("ready");
+  for (;;) {
+    fflush(stdout);
+    unsigned char bytes[70000];
+    ssize_t got = recv(fd, bytes, sizeof bytes, 0);
+    if (got < 0) return 0;
+    for (ssize_t i = 0; i < got; i++) printf("%02x", bytes[i]);
+    puts("");
+  }
+}`;
+
+export interface DatagramListener {
+  /** Waits for this many datagrams; returns all there are, as text. */
+  received(count: number): Promise<string[]>;
+  close(): Promise<void>;
+}
+
+/** Listens on a path, or on an abstract name with '@' in front. */
+export async function listenForDatagrams(name: string): Promise<DatagramListener> {
+  const folder = mkdtempSync(join(tmpdir(), 'nat64d-listener-'));
+  const program = join(folder, 'listen');
+  execFileSync('cc', ['-x', 'c', '-o', program, '-'], { input: PROGRAM });
+  const child = spawn(program, [name], { stdio: ['ignore', 'pipe', 'inherit'] });
+  let output = '';
+  child.stdout.on('data', (data) => {
+    output += data;
+  });
+  await once(child.stdout, 'data');
+  const texts = () =>
+    output
+      .split('\n')
+      .slice(1, -1)
+      .map((hex) => Buffer.from(hex, 'hex').toString());
+  return {
+    received: async (count) => {
+      for (let waited = 0; texts().length < count; waited += 10) {
+        if (waited > 5000) throw new Error(`${texts().length} datagrams of ${count}`);
+        await sleep(10);
+      }
+      return texts();
+    },
+    close: async () => {
+      const ended = once(child, 'exit');
+      child.kill();
+      await ended;
+      rmSync(folder, { recursive: true });
+    },
+  };
+}

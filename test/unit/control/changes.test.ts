@@ -1,0 +1,55 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { changesBetween, withoutFixed } from '#nat64d/control/changes.js';
+import { parseConfig } from '#nat64d/control/config/index.js';
+
+const read = (text: string) => parseConfig(text, 'f');
+const MAP = '[[map]]\nipv4 = "198.51.100.1"\nipv6 = "2001:db8:9::1"\n';
+
+for (const [before, after, applied, fixed] of [
+  ['', '', [], []],
+  ['', '# a comment\n', [], []],
+  ['', 'pref64 = "2001:db8:64::/96"\n', ['pref64', 'ipv6-address', 'device.addresses', 'dns64.listen'], []],
+  ['', MAP, ['map'], []],
+  ['', 'map-lifetime = 60\nmax-maps-per-64 = 1\n', ['map-lifetime', 'max-maps-per-64'], []],
+  [
+    '',
+    '[translation]\nlowest-ipv6-mtu = 1400\nmss-clamp = "auto"\n',
+    ['translation.lowest-ipv6-mtu', 'translation.mss-clamp'],
+    [],
+  ],
+  ['', '[log]\nlevel = "debug"\n', ['log.level'], []],
+  [
+    '',
+    'workers = 3\n[device]\nname = "other"\noffload = false\n',
+    [],
+    ['workers', 'device.name', 'device.offload'],
+  ],
+  [
+    '',
+    'data-dir = "/d"\nrun-dir = "/r"\n[log]\nformat = "json"\n',
+    [],
+    ['data-dir', 'run-dir', 'log.format'],
+  ],
+  [
+    '[log]\nlevel = "warn"\n',
+    'wkpf-strict = false\nworkers = 2\n',
+    ['wkpf-strict', 'log.level'],
+    ['workers'],
+  ],
+] as const) {
+  test(`${JSON.stringify(before)} to ${JSON.stringify(after)}`, () => {
+    const changes = changesBetween(read(before), read(after));
+    assert.deepEqual([...changes.applied].sort(), [...applied].sort());
+    assert.deepEqual(changes.fixed.map(({ key }) => key).sort(), [...fixed].sort());
+  });
+}
+
+test('what needs a restart stays as it was, the rest is new', () => {
+  const before = read('workers = 1\n[device]\nname = "a"\n');
+  const after = withoutFixed(before, read('workers = 2\npool4 = "10.9.0.0/24"\n[device]\nname = "b"\n'));
+  assert.equal(after.workers, 1);
+  assert.equal(after.device.name, 'a');
+  assert.equal(after.pool4?.length, 24);
+  assert.deepEqual(changesBetween(before, after).fixed, []);
+});
