@@ -2,6 +2,7 @@
 const benches: Record<string, () => Promise<{ run(args: string[]): Promise<void> }>> = {
   throughput: () => import('./throughput.bench.js'),
   lookup: () => import('./lookup.bench.js'),
+  pool: () => import('./pool.bench.js'),
   translate: () => import('./translate.bench.js'),
 };
 

@@ -51,7 +51,7 @@ const flags = [
   '--test',
   '--test-reporter=spec',
   '--test-force-exit',
-  '--test-timeout=120000',
+  `--test-timeout=${process.env.NAT64D_TEST_TIMEOUT_MS ?? 120_000}`,
 ];
 let failed = 0;
 if (others.length > 0) failed |= run(process.execPath, [...flags, '--test-concurrency=2', ...others]);
