@@ -1,7 +1,7 @@
 // Builds the native addon (where its sources changed), then the TypeScript: `node scripts/build.mjs [--no-tests]`.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import esbuild from 'esbuild-wasm';
@@ -68,4 +68,6 @@ globalThis.require = (name) => {
 buildNative();
 run(bin('tsc'), ['-p', 'tsconfig.json'], root);
 await bundleSealedWorker();
+// Init scripts ask whether their program may be run.
+for (const name of ['nat64d', 'tayga']) chmodSync(join(root, 'dist', 'cli', `${name}.js`), 0o755);
 if (!process.argv.includes('--no-tests')) run(bin('tsc'), ['-p', 'tsconfig.test.json'], root);

@@ -119,6 +119,19 @@ function readOptions(words: readonly string[]): Options {
   };
 }
 
+/** The command line of the daemon: as given, with whole paths, for its working folder is /. */
+function wordsOf({ config, isForeground, target, level, user, group, chroot, pidfile }: Options): string[] {
+  const words = ['--config', config];
+  if (level === 'debug') words.push('--debug');
+  if (isForeground) words.push('--nodetach');
+  words.push(target === 'plain' ? '--stdout' : `--${target}`);
+  if (user !== undefined) words.push('--user', user);
+  if (group !== undefined) words.push('--group', group);
+  if (chroot) words.push('--chroot');
+  if (pidfile !== undefined) words.push('--pidfile', pidfile);
+  return words;
+}
+
 function load({ config }: Options): GatewayConfig {
   return loadTayga(config, { stateDirectory: process.env.STATE_DIRECTORY });
 }
@@ -142,10 +155,7 @@ async function launch(options: Options): Promise<number> {
   const identity = findIdentity(options.user, options.group);
   checkTogether(options, config, identity);
   limitNextProgram({ identity: identity !== null, chroot: options.chroot });
-  const script = fileURLToPath(import.meta.url);
-  // The working folder of a daemon is /; its files are named by the whole path.
-  const words = [...process.execArgv, script, ...process.argv.slice(2), '--config', options.config];
-  if (options.pidfile !== undefined) words.push('--pidfile', options.pidfile);
+  const words = [...process.execArgv, fileURLToPath(import.meta.url), ...wordsOf(options)];
   if (options.isForeground) {
     const env = Object.entries({ ...process.env, [STAGE]: 'foreground' }).map(
       ([name, value]) => `${name}=${value}`,

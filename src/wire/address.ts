@@ -23,18 +23,28 @@ export interface Prefix6 {
 
 export const UNSPECIFIED6: Address6 = [0, 0, 0, 0];
 
+const DOT = 0x2e;
+const COLON = 0x3a;
+const ZERO = 0x30;
+
 /** Reads dotted-quad text. Leading zeros are refused: some systems take them for octal. Null if it is no address. */
 export function parseAddress4(text: string): number | null {
-  const parts = text.split('.');
-  if (parts.length !== 4) return null;
+  const end = text.length;
   let address = 0;
-  for (const part of parts) {
-    if (!/^(0|[1-9][0-9]{0,2})$/.test(part)) return null;
-    const octet = Number(part);
-    if (octet > 255) return null;
+  let at = 0;
+  for (let part = 0; part < 4; part++) {
+    if (part > 0 && text.charCodeAt(at++) !== DOT) return null;
+    const start = at;
+    let octet = 0;
+    for (; at < end && at < start + 3; at++) {
+      const digit = text.charCodeAt(at) - ZERO;
+      if (digit < 0 || digit > 9) break;
+      octet = octet * 10 + digit;
+    }
+    if (at === start || octet > 255 || (at > start + 1 && text.charCodeAt(start) === ZERO)) return null;
     address = address * 256 + octet;
   }
-  return address;
+  return at === end ? address : null;
 }
 
 /** Dotted-quad text of an IPv4 address, signed or unsigned. */
@@ -42,60 +52,86 @@ export function formatAddress4(address: number): string {
   return `${(address >>> 24) & 255}.${(address >>> 16) & 255}.${(address >>> 8) & 255}.${address & 255}`;
 }
 
-/** The 16-bit groups of one side of a `::`; null if a group is malformed. Embedded IPv4 is allowed as the last. */
-function parseGroups(text: string, mayEndInIpv4: boolean): number[] | null {
-  if (text === '') return [];
-  const parts = text.split(':');
-  const groups: number[] = [];
-  for (const [index, part] of parts.entries()) {
-    if (mayEndInIpv4 && index === parts.length - 1 && part.includes('.')) {
-      const ipv4 = parseAddress4(part);
-      if (ipv4 === null) return null;
-      groups.push(ipv4 >>> 16, ipv4 & 0xffff);
-    } else if (/^[0-9a-fA-F]{1,4}$/.test(part)) {
-      groups.push(Number.parseInt(part, 16));
-    } else {
-      return null;
-    }
-  }
-  return groups;
+/** The value of a hexadecimal digit by its code, or -1. */
+function hexDigit(code: number): number {
+  if (code >= ZERO && code <= ZERO + 9) return code - ZERO;
+  const letter = code | 0x20;
+  return letter >= 0x61 && letter <= 0x66 ? letter - 0x61 + 10 : -1;
 }
 
 /** Reads an IPv6 address in any form of RFC 4291 section 2.2 (no zone, no brackets). Null if it is no address. */
 export function parseAddress6(text: string): Address6 | null {
-  const halves = text.split('::');
-  if (halves.length > 2) return null;
-  const head = parseGroups(halves[0] as string, halves.length === 1);
-  const tail = halves.length === 2 ? parseGroups(halves[1] as string, true) : [];
-  if (head === null || tail === null) return null;
-  const missing = 8 - head.length - tail.length;
+  const end = text.length;
+  const groups: number[] = [];
+  /** Number of groups before the `::`. */
+  let gap = -1;
+  let at = 0;
+  if (text.startsWith('::')) {
+    gap = 0;
+    at = 2;
+  }
+  while (at < end) {
+    const start = at;
+    let group = 0;
+    for (; at < end && at < start + 4; at++) {
+      const digit = hexDigit(text.charCodeAt(at));
+      if (digit < 0) break;
+      group = group * 16 + digit;
+    }
+    if (text.charCodeAt(at) === DOT) {
+      // The last 32 bits may be an IPv4 address.
+      const ipv4 = parseAddress4(text.slice(start));
+      if (ipv4 === null) return null;
+      groups.push(ipv4 >>> 16, ipv4 & 0xffff);
+      break;
+    }
+    if (at === start) return null;
+    groups.push(group);
+    if (at === end) break;
+    if (text.charCodeAt(at++) !== COLON || at === end) return null;
+    if (text.charCodeAt(at) !== COLON) continue;
+    if (gap >= 0) return null;
+    gap = groups.length;
+    at++;
+  }
   // RFC 4291: "::" stands for one or more groups.
-  if (halves.length === 1 ? missing !== 0 : missing < 1) return null;
-  const groups = [...head, ...new Array<number>(missing).fill(0), ...tail];
-  const word = (i: number) => ((groups[2 * i] as number) << 16) | (groups[2 * i + 1] as number);
+  if (gap < 0 ? groups.length !== 8 : groups.length > 7) return null;
+  const missing = 8 - groups.length;
+  const group = (i: number): number => {
+    if (i < gap || missing === 0) return groups[i] as number;
+    return i < gap + missing ? 0 : (groups[i - missing] as number);
+  };
+  const word = (i: number) => (group(2 * i) << 16) | group(2 * i + 1);
   return [word(0), word(1), word(2), word(3)];
 }
 
 /** The canonical text of RFC 5952: lower case, the longest run of two or more zero groups (the first of equals) as `::`. */
 export function formatAddress6(address: Address6): string {
-  const groups = address.flatMap((word) => [word >>> 16, word & 0xffff]);
+  const group = (i: number) => {
+    const word = address[i >> 1] as number;
+    return (i & 1) === 0 ? word >>> 16 : word & 0xffff;
+  };
   let bestStart = -1;
   let bestLength = 1;
   for (let start = 0; start < 8; start++) {
     let length = 0;
-    while (start + length < 8 && groups[start + length] === 0) length++;
+    while (start + length < 8 && group(start + length) === 0) length++;
     if (length > bestLength) {
       bestStart = start;
       bestLength = length;
     }
+    start += length;
   }
-  const hex = (from: number, to: number) =>
-    groups
-      .slice(from, to)
-      .map((group) => group.toString(16))
-      .join(':');
-  if (bestStart < 0) return hex(0, 8);
-  return `${hex(0, bestStart)}::${hex(bestStart + bestLength, 8)}`;
+  let text = '';
+  for (let i = 0; i < 8; i++) {
+    if (i === bestStart) {
+      text += '::';
+      i += bestLength - 1;
+    } else {
+      text += i === 0 || i === bestStart + bestLength ? group(i).toString(16) : `:${group(i).toString(16)}`;
+    }
+  }
+  return text;
 }
 
 export function equalAddress6(a: Address6, b: Address6): boolean {

@@ -11,20 +11,32 @@ const BLOCK_CHARS = 1 << 16;
 export function parseEntries(text: string): { entries: StoredEntry[]; problems: LineProblem[] } {
   const entries: StoredEntry[] = [];
   const problems: LineProblem[] = [];
-  for (const [index, raw] of text.split('\n').entries()) {
-    const line = index + 1;
-    const words = raw.split('#', 1)[0]?.trim().split(/\s+/) ?? [];
-    if (words.length === 1 && words[0] === '') continue;
-    const [v4 = '', v6 = '', seconds = ''] = words;
-    const ipv4 = parseAddress4(v4);
-    const host = parseAddress6(v6);
-    if (ipv4 === null || host === null || words.length !== 3 || !/^[0-9]{1,12}$/.test(seconds)) {
+  for (let start = 0, line = 1; start < text.length; line++) {
+    const newline = text.indexOf('\n', start);
+    const end = newline < 0 ? text.length : newline;
+    const raw = text.slice(start, end);
+    start = end + 1;
+    // As it is written; another program may have written it otherwise.
+    const entry = readEntry(raw.split('\t'), line) ?? readEntry(wordsOf(raw), line);
+    if (entry !== null) entries.push(entry);
+    else if (wordsOf(raw).length > 0) {
       problems.push({ line, message: 'not an IPv4 address, an IPv6 address and a time in seconds' });
-    } else {
-      entries.push({ line, ipv4, host, lastUsedUnixSec: Number(seconds) });
     }
   }
   return { entries, problems };
+}
+
+function wordsOf(raw: string): string[] {
+  return raw.split('#', 1)[0]?.match(/\S+/g) ?? [];
+}
+
+function readEntry(words: readonly string[], line: number): StoredEntry | null {
+  if (words.length !== 3) return null;
+  const [v4 = '', v6 = '', seconds = ''] = words;
+  const ipv4 = parseAddress4(v4);
+  const host = parseAddress6(v6);
+  if (ipv4 === null || host === null || !/^[0-9]{1,12}$/.test(seconds)) return null;
+  return { line, ipv4, host, lastUsedUnixSec: Number(seconds) };
 }
 
 /** The text of a file, in pieces of about 64 KiB. @param clockOffsetSec unix time less the gateway's clock */

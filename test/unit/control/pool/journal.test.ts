@@ -290,7 +290,11 @@ for (const { name, files, maps } of leftovers) {
       await next.compact([...expected, entry(9, 9)], 5, 1_800_000_004);
       await next.close();
       assert.deepEqual(told(crashed), linesOf([...expected, entry(9, 9)]), shown);
-      assert.deepEqual(readdirSync(dirname(crashed)), ['dynamic.map'], shown);
+      // An emptied journal may stay; nothing else that was there for the crash's sake does.
+      const rest = [...diskAt(dirname(crashed))].filter(
+        ([one, text]) => one !== 'dynamic.map' && text !== '',
+      );
+      assert.deepEqual(rest, [], shown);
     }
   });
 }
