@@ -18,6 +18,8 @@ const FILE = 'dynamic.map';
 const TICK_MS = 200;
 /** How often dynamic.map is written while maps are in use: after a crash, times of last use are no older. */
 const SAVE_SEC = 600;
+/** And how often once that has failed. */
+const RETRY_SEC = 10;
 
 export interface TranslationOptions {
   readonly device: OpenDevice;
@@ -194,7 +196,7 @@ export class Translation {
     const reason = error instanceof Error ? error.message : String(error);
     this.#log.error(
       { event: 'dynamic-map-failed', err: error },
-      `dynamic maps cannot be written down (${reason}): a crash now would lose the latest; they are tried again every ${SAVE_SEC / 60} minutes`,
+      `dynamic maps cannot be written down (${reason}): a crash now would lose the latest; it is tried again every ${RETRY_SEC} seconds`,
     );
   }
 
@@ -204,8 +206,10 @@ export class Translation {
     if (nowSec === state[CLOCK]) return;
     Atomics.store(state, CLOCK, nowSec);
     this.#keeper?.tick(nowSec);
+    const isFailing = this.#isStoreFailing;
     const isDue =
-      nowSec - this.#savedSec >= SAVE_SEC || (this.#store?.isLong === true && !this.#isStoreFailing);
+      nowSec - this.#savedSec >= (isFailing ? RETRY_SEC : SAVE_SEC) ||
+      (!isFailing && this.#store?.isLong === true);
     if (isDue && this.mapCount > 0) this.save().catch((error: unknown) => this.#noteStoreFailure(error));
   }
 

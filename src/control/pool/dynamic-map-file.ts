@@ -7,11 +7,15 @@ const BLOCK_CHARS = 1 << 16;
 /**
  * Reads comment lines, and lines of IPv4 address, IPv6 address and unix seconds of last use, split by blanks. A damaged line is
  * reported, and the good ones are used.
+ * @param firstLine the number of the text's first line
  */
-export function parseEntries(text: string): { entries: StoredEntry[]; problems: LineProblem[] } {
+export function parseEntries(
+  text: string,
+  firstLine = 1,
+): { entries: StoredEntry[]; problems: LineProblem[] } {
   const entries: StoredEntry[] = [];
   const problems: LineProblem[] = [];
-  for (let start = 0, line = 1; start < text.length; line++) {
+  for (let start = 0, line = firstLine; start < text.length; line++) {
     const newline = text.indexOf('\n', start);
     const end = newline < 0 ? text.length : newline;
     const raw = text.slice(start, end);

@@ -15,11 +15,14 @@ import {
   closeSync,
   existsSync,
   fchmodSync,
+  fstatSync,
+  fsync,
   fsyncSync,
   ftruncateSync,
   mkdirSync,
   openSync,
   readFileSync,
+  readSync,
   renameSync,
   rmSync,
   writeFileSync,
@@ -27,12 +30,14 @@ import {
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { type Address6, formatAddress4, formatAddress6 } from '../../wire/address.js';
 import { formatEntries, parseEntries } from './dynamic-map-file.js';
 import type { LineProblem, PoolEntry, StoredEntry } from './dynamic-pool.js';
 
-/** A journal longer than this is worth a compaction. */
+/** A journal shorter than this is not worth a compaction, nor is one shorter than half of dynamic.map. */
 const LONG_JOURNAL_BYTES = 1 << 20;
+const BLOCK_BYTES = 1 << 22;
 /** Makes what was written of a line before it none of three words, and so none. */
 const TORN = '\t?\n';
 
@@ -48,7 +53,9 @@ export class DynamicMapStore {
   #journalBytes = 0;
   /** The journal ends in the middle of a line. */
   #isTorn = false;
+  #mapBytes = 0;
   #compacting: Promise<void> | undefined;
+  #isCompacting = false;
 
   /** @param file dynamic.map; its folder is made where it is missing */
   constructor(file: string) {
@@ -65,7 +72,7 @@ export class DynamicMapStore {
       problems.push(...parsed.problems.map((problem) => ({ ...problem, file })));
       return parsed.entries;
     };
-    const base = parse(readFile(this.#file), this.#file);
+    const base = this.#readMap(problems);
     const later = [...parse(wholeLines(old), this.#old), ...parse(wholeLines(journal), this.#journalFile)];
     return { entries: override(base, later), problems };
   }
@@ -82,8 +89,9 @@ export class DynamicMapStore {
     this.#isTorn = false;
   }
 
+  /** Whether the journal is worth a compaction, and none is under way. */
   get isLong(): boolean {
-    return this.#journalBytes > LONG_JOURNAL_BYTES;
+    return !this.#isCompacting && this.#journalBytes > Math.max(LONG_JOURNAL_BYTES, this.#mapBytes / 2);
   }
 
   /**
@@ -94,7 +102,12 @@ export class DynamicMapStore {
    */
   compact(entries: Iterable<PoolEntry>, nowSec: number, unixNowSec: number): Promise<void> {
     const before = this.#compacting?.catch(() => {}) ?? Promise.resolve();
-    this.#compacting = before.then(() => this.#compact(entries, unixNowSec - nowSec));
+    this.#isCompacting = true;
+    this.#compacting = before
+      .then(() => this.#compact(entries, unixNowSec - nowSec))
+      .finally(() => {
+        this.#isCompacting = false;
+      });
     return this.#compacting;
   }
 
@@ -108,6 +121,29 @@ export class DynamicMapStore {
     await this.#compacting?.catch(() => {});
     if (this.#journal >= 0) closeSync(this.#journal);
     this.#journal = -1;
+  }
+
+  /** dynamic.map, a block at a time: it may be longer than any text. */
+  #readMap(problems: (LineProblem & { file: string })[]): StoredEntry[] {
+    const entries: StoredEntry[] = [];
+    const file = this.#file;
+    let line = 1;
+    let rest = '';
+    const take = (text: string) => {
+      const parsed = parseEntries(text, line);
+      for (const entry of parsed.entries) entries.push(entry);
+      problems.push(...parsed.problems.map((problem) => ({ ...problem, file })));
+      for (let at = text.indexOf('\n'); at >= 0; at = text.indexOf('\n', at + 1)) line++;
+    };
+    for (const block of blocksOf(file)) {
+      const text = rest + block;
+      this.#mapBytes += block.length;
+      const whole = wholeLines(text);
+      take(whole);
+      rest = text.slice(whole.length);
+    }
+    take(rest);
+    return entries;
   }
 
   get #journalFile(): string {
@@ -140,7 +176,9 @@ export class DynamicMapStore {
           writeFileSync(descriptor, block);
           await setImmediate();
         }
-        fsyncSync(descriptor);
+        // Megabytes on their way to a disk: not while others wait.
+        await promisify(fsync)(descriptor);
+        this.#mapBytes = fstatSync(descriptor).size;
       } finally {
         closeSync(descriptor);
       }
@@ -184,6 +222,25 @@ function readFile(file: string): string {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
     throw error;
+  }
+}
+
+/** The text of a file in pieces; none where it is missing. */
+function* blocksOf(file: string): Generator<string> {
+  let descriptor: number;
+  try {
+    descriptor = openSync(file, 'r');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+    throw error;
+  }
+  try {
+    const bytes = Buffer.alloc(BLOCK_BYTES);
+    for (let n = readSync(descriptor, bytes); n > 0; n = readSync(descriptor, bytes)) {
+      yield bytes.toString('latin1', 0, n);
+    }
+  } finally {
+    closeSync(descriptor);
   }
 }
 

@@ -44,7 +44,7 @@ export interface DynamicPoolOptions {
   /** 0: no limit. */
   readonly maxMapsPer64: number;
   readonly publisher: MapPublisher;
-  /** Writes down that a host gets an address that it did not have, before anybody may use it. Must not throw. */
+  /** Writes down that a host gets an address, anew or again, before anybody may use it. Must not throw. */
   readonly record?: (ipv4: number, host: Address6) => void;
 }
 
@@ -140,12 +140,10 @@ export class DynamicPool {
     if (this.#isAtLimit(host)) return REFUSED_LIMIT_PER_64;
     const index = known >= 0 ? known : this.#choose(host);
     if (index < 0) return REFUSED_POOL_FULL;
-    if (known >= 0) {
-      this.#leaveDormant(index);
-    } else {
-      this.#hosts.add(host, index);
-      this.#options.record?.(this.addressOf(index), host);
-    }
+    if (known >= 0) this.#leaveDormant(index);
+    else this.#hosts.add(host, index);
+    // That of a host that comes back too: after a crash its map would have rested for as long as the file says.
+    this.#options.record?.(this.addressOf(index), host);
     this.#goLive(index, host, nowSec, nowSec);
     return index;
   }
