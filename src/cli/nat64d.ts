@@ -5,13 +5,16 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import { ConfigError, loadConfig } from '../control/config/index.js';
 import { loadTayga } from '../control/config/tayga.js';
 import { formatToml } from '../control/config/to-toml.js';
+import { loadTotd, withTotd } from '../control/config/totd.js';
 import type { GatewayConfig } from '../control/config/types.js';
+import { listenableAddresses } from '../control/kernel-addresses.js';
 import { createLog, createPlainLog } from '../control/log.js';
 import { EXIT_FAILURE, EXIT_USAGE, serve } from './serve.js';
 
 interface RunOptions {
   config: string;
   tayga?: string;
+  totd?: string;
   check: boolean;
   syslog: boolean;
   testClockRate: number;
@@ -29,9 +32,12 @@ function positive(text: string): number {
 }
 
 /** The configuration that the options name. Throws ConfigError. */
-function load({ config, tayga }: Pick<RunOptions, 'config' | 'tayga'>): GatewayConfig {
-  if (tayga === undefined) return loadConfig(config);
-  return loadTayga(tayga, { stateDirectory: process.env.STATE_DIRECTORY });
+function load({ config, tayga, totd }: Partial<RunOptions>): GatewayConfig {
+  const base =
+    tayga === undefined
+      ? loadConfig(config ?? '')
+      : loadTayga(tayga, { stateDirectory: process.env.STATE_DIRECTORY });
+  return totd === undefined ? base : withTotd(base, loadTotd(totd), listenableAddresses());
 }
 
 /** Runs what needs a configuration; what is wrong with it is printed, and is a failure. */
@@ -65,6 +71,7 @@ const program = new Command('nat64d')
   .description('NAT64/DNS64 gateway: IPv6-only hosts reach the IPv4 internet through it.')
   .option('-c, --config <file>', 'configuration file', '/etc/nat64d/nat64d.toml')
   .option('--tayga <file>', "run with TAYGA's configuration file instead")
+  .option('--totd <file>', "with DNS64 as totd's configuration file says")
   .option('--check', 'check the configuration, print every error with its place, and exit', false)
   .option('--syslog', 'log to syslog instead of standard output', false)
   .addOption(
@@ -79,13 +86,14 @@ const program = new Command('nat64d')
 
 program
   .command('import')
-  .description("print the TOML that says what TAYGA's configuration file says")
+  .description("print the TOML that says what TAYGA's and totd's configuration files say")
   .requiredOption('--tayga <file>', "TAYGA's configuration file")
+  .option('--totd <file>', "totd's configuration file")
   .allowExcessArguments(false)
   .exitOverride()
-  .action(({ tayga }: { tayga: string }) =>
+  .action((files: { tayga: string; totd?: string }) =>
     withConfig(() => {
-      const config = loadTayga(tayga, { stateDirectory: process.env.STATE_DIRECTORY });
+      const config = load(files);
       for (const warning of config.warnings) console.error(warning);
       process.stdout.write(formatToml(config));
       return 0;

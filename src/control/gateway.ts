@@ -112,7 +112,8 @@ export class Gateway {
   }
 
   async #startDns64(config: GatewayConfig): Promise<void> {
-    const { dns64, pref64, wkpfStrict, pool4 } = config;
+    const { dns64, wkpfStrict, pool4 } = config;
+    const pref64 = dns64.pref64 ?? config.pref64;
     this.#dns64 = undefined;
     if (!dns64.enabled || pref64 === null) return;
     this.#dns64 = await startDns64({

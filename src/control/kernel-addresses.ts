@@ -24,6 +24,17 @@ export function interfaceAddresses(name: string): InterfaceAddress[] {
   return (networkInterfaces()[name] ?? []).flatMap(read);
 }
 
+export type InterfaceAddresses = readonly { readonly name: string; readonly address: string }[];
+
+/** Every address of this machine that a server can listen on without a zone, with its interface. */
+export function listenableAddresses(): InterfaceAddresses {
+  return Object.entries(networkInterfaces()).flatMap(([name, addresses]) =>
+    (addresses ?? [])
+      .filter(({ address }) => !/^fe[89ab]/i.test(address))
+      .map(({ address }) => ({ name, address })),
+  );
+}
+
 /** The networks that this machine's interfaces are on. */
 export function connectedNetworks(): (Prefix4 | Prefix6)[] {
   return Object.values(networkInterfaces())

@@ -13,7 +13,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { CLIENT6, Lab, PUBLIC4, SERVER4 } from '../helpers/lab.js';
+import { CLIENT6, GatewayProcess, Lab, PUBLIC4, SERVER4 } from '../helpers/lab.js';
 import { fetchPeer } from '../helpers/peers.js';
 
 const TAYGA = fileURLToPath(new URL('../../../dist/cli/tayga.js', import.meta.url));
@@ -318,6 +318,27 @@ test('HUP: the map-file is read again, the configuration too; what is wrong with
   writeFileSync(conf, `${ARTICLE()}map 198.51.100.9 ${CLIENT6}\nmap-file ${maps}\n`);
   await hangUp();
   assert.ok(await reaches(), 'an entry of the configuration does not go with the map-file');
+});
+
+test('nat64d --tayga with --totd: both of the old pair by their own files, in one process', async () => {
+  await lab.serve(lab.server, 'dns-server');
+  writeFileSync(conf, ARTICLE());
+  const totd = join(lab.folder, 'totd.conf');
+  writeFileSync(totd, `forwarder ${SERVER4}\nprefix ${PREFIX}\ninterfaces lan0 ; the hosts' side\n`);
+  await preup();
+  const nat64d = fileURLToPath(new URL('../../../dist/cli/nat64d.js', import.meta.url));
+  const words = [nat64d, '--tayga', conf, '--totd', totd];
+  const gateway = new GatewayProcess(lab.spawn(lab.gateway, process.execPath, words));
+  await gateway.waitFor('ready');
+  assert.ok(await pings());
+  const { stdout } = await lab.run(lab.client, 'dig', [
+    '+short',
+    '@2001:db8:1::1',
+    'AAAA',
+    'www.example.com',
+  ]);
+  assert.equal(stdout, `${PREFIX}cb00:7102\n`);
+  assert.equal(await gateway.stop(), 0);
 });
 
 test('a device that TAYGA made serves us, and one that we made serves TAYGA; so does dynamic.map; and both give the same address [TAYGA-11]', async () => {

@@ -39,6 +39,16 @@ for (const folder of ['openrc', 'default']) {
   }
 }
 
+test("tayga.service lets Debian's tayga.conf keep its maps where it says", () => {
+  const { root } = fetchPeer('tayga', ['tayga']);
+  const debian = readFileSync(join(root, 'etc/tayga.conf'), 'utf8');
+  const { dataDir, warnings } = parseTayga(debian, 'tayga.conf');
+  assert.deepEqual(warnings, []);
+  const unit = readFileSync(join(CONFIG, 'systemd/tayga.service'), 'utf8');
+  const writable = /^ReadWritePaths=(.*)$/m.exec(unit)?.[1]?.split(' ');
+  assert.ok(writable?.includes(`-${dataDir}`), `${dataDir} is read-only`);
+});
+
 const SYSTEMD = [
   'systemd',
   ...[
@@ -62,6 +72,8 @@ for (const unit of readdirSync(join(CONFIG, 'systemd'))) {
       ['security', '--offline=true', '--threshold=29', '--no-pager', join(CONFIG, 'systemd', unit)],
       { encoding: 'utf8', env: { ...process.env, LD_LIBRARY_PATH: path.join(':') } },
     );
+    // A key that systemd does not know is named there, and otherwise ignored.
+    assert.equal(stderr, '');
     assert.match(stdout, /Overall exposure level for \S+: [0-2]\.\d /);
     assert.equal(status, 0, stderr);
   });

@@ -51,7 +51,9 @@ export function complete(
   return {
     file,
     warnings:
-      input.pref64 === false && dns64.enabled ? [`${file}: DNS64 is off, because pref64 is false`] : [],
+      input.pref64 === false && dns64.pref64 === undefined && dns64.enabled
+        ? [`${file}: DNS64 is off, because pref64 is false`]
+        : [],
     pref64: input.pref64 || null,
     wkpfStrict: input['wkpf-strict'],
     ipv4Address: own.ipv4Address,
@@ -84,7 +86,8 @@ export function complete(
       icmpErrorBurst: translation['icmp-error-burst'],
     },
     dns64: {
-      enabled: dns64.enabled && input.pref64 !== false,
+      enabled: dns64.enabled && (input.pref64 !== false || dns64.pref64 !== undefined),
+      pref64: dns64.pref64 ?? null,
       required: dns64.required,
       listen: dns64.listen ?? own.device.flatMap(listenOn),
       forwarders: dns64.forwarders,

@@ -127,7 +127,7 @@ function readAnyPrefix(value: string): Prefix4 | Prefix6 | null {
 }
 
 /** What the kernel takes for a name (no `%`, which asks it to number one), and nft between quotes. */
-function readInterfaceName(value: string): string | null {
+export function readInterfaceName(value: string): string | null {
   const isName = /^[^\s\p{Cc}/:%"\\]+$/u.test(value) && value !== '.' && value !== '..';
   return isName && Buffer.byteLength(value) <= 15 ? value : null;
 }
@@ -151,11 +151,9 @@ const pool4 = either(
 
 const dataDir = either(z.literal(false), readAbsolutePath, 'it must be an absolute path, or false');
 
-const pref64 = either(
-  z.literal(false),
-  readPref64,
-  "it must be an IPv6 prefix of length 32, 40, 48, 56, 64 or 96 without host bits and with bits 64 to 71 zero (RFC 6052), as in '64:ff9b:1::/96'; or false",
-);
+const PREF64 =
+  "it must be an IPv6 prefix of length 32, 40, 48, 56, 64 or 96 without host bits and with bits 64 to 71 zero (RFC 6052), as in '64:ff9b:1::/96'";
+const pref64 = either(z.literal(false), readPref64, `${PREF64}; or false`);
 
 export const schema = table({
   pref64: pref64.prefault('64:ff9b:1::/96'),
@@ -211,6 +209,7 @@ export const schema = table({
   }).prefault({}),
   dns64: table({
     enabled: boolean.default(true),
+    pref64: text(readPref64, PREF64).optional(),
     required: boolean.default(false),
     listen: list(socketAddress).optional(),
     forwarders: list(socketAddress).default([]),

@@ -70,6 +70,7 @@ export function formatToml(config: GatewayConfig): string {
       'dns64',
       [
         ['enabled', dns64.enabled, standard.dns64.enabled],
+        ['pref64', dns64.pref64 && formatPrefix6(dns64.pref64), null],
         ['required', dns64.required, standard.dns64.required],
         ['listen', dns64.enabled ? dns64.listen.map(showSocketAddress) : null, null],
         ['forwarders', dns64.forwarders.map(showSocketAddress), []],

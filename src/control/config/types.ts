@@ -62,6 +62,8 @@ export interface TranslationConfig {
 
 export interface Dns64Config {
   readonly enabled: boolean;
+  /** The prefix that it gives addresses under. Null: the translator's. */
+  readonly pref64: Prefix6 | null;
   /** A port that is taken ends the gateway instead of running without DNS64. */
   readonly required: boolean;
   readonly listen: readonly SocketAddress[];

@@ -66,6 +66,7 @@ test('an empty file is the default configuration', () => {
     },
     dns64: {
       enabled: true,
+      pref64: null,
       required: false,
       listen: [
         { address: '10.64.0.2', port: 53 },
@@ -105,7 +106,7 @@ test('the values that the sample file shows are the defaults, but where there is
       maps: [],
       mapFile: null,
       translation: { ...shown.translation, ipv6Mtu: null, ipv4Mtu: null, icmpSourcePool4: null },
-      dns64: { ...shown.dns64, allowFrom: null },
+      dns64: { ...shown.dns64, allowFrom: null, pref64: null },
     },
     standard,
   );

@@ -66,7 +66,7 @@ const CONFIG: GatewayConfig = {
     icmpErrorsPerSec: 1000,
     icmpErrorBurst: 50,
   },
-  dns64: { enabled: false, required: false, listen: [], forwarders: [], allowFrom: null },
+  dns64: { enabled: false, pref64: null, required: false, listen: [], forwarders: [], allowFrom: null },
   log: { level: 'info', format: 'auto', packets: [] },
 };
 
