@@ -202,8 +202,11 @@ async function changeDevice(
 async function run(options: Options, stage: string): Promise<number> {
   delete process.env[STAGE];
   process.title = 'tayga';
+  let isLauncherTold = stage !== 'detached';
   const tellLauncher = (word: string) => {
-    if (stage !== 'detached') return;
+    // Once: the descriptor is another's afterwards.
+    if (isLauncherTold) return;
+    isLauncherTold = true;
     writeSync(WORD_FD, word);
     closeSync(WORD_FD);
   };
@@ -259,8 +262,9 @@ function giveUpPrivileges(
 ): void {
   if (identity === null) return;
   gateway.keepSetUp();
+  // Neither in a chroot nor as another user are our own files sure to be there.
+  sealWorkers();
   if (options.chroot && config.dataDir !== null) {
-    sealWorkers();
     changeRoot(config.dataDir);
     gateway.moveDataDir('/');
   }

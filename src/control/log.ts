@@ -1,5 +1,4 @@
 /** The gateway's log: one event a line, each with a stable `event` name. */
-import { writeSync } from 'node:fs';
 import { pino } from 'pino';
 import pretty from 'pino-pretty';
 import native from '#native';
@@ -25,8 +24,9 @@ export function createPlainLog(
   name: string,
   syslogSocket = '/dev/log',
 ): Log {
+  const output = pino.destination({ fd: 1, sync: true });
   const send =
-    target === 'syslog' ? syslogSender(name, syslogSocket) : (text: string) => void writeSync(1, `${text}\n`);
+    target === 'syslog' ? syslogSender(name, syslogSocket) : (text: string) => output.write(`${text}\n`);
   const stream = {
     write: (line: string) => {
       const event = JSON.parse(line) as { level: number; msg: string };

@@ -149,3 +149,20 @@ test('dynamic maps survive a reload that moves their pool only in part, and one 
   assert.match(stdout, / 0% packet loss/);
   assert.equal(await gateway.stop(), 0);
 });
+
+test('another pool is masqueraded as the one before it, and by no rule more', async () => {
+  await lab.serve(lab.server, 'server');
+  const gateway = await lab.startGateway();
+  assert.ok(await pings(under(PUBLIC4)));
+  await reload(gateway, 'pool4 = "10.9.0.0/24"\n');
+  const { stdout } = await lab.run(lab.client, 'curl', ['-gs', `http://[${under(SERVER4)}]/`]);
+  assert.match(stdout, /You are 203\.0\.113\.1\./);
+  const rules = (await lab.run(lab.gateway, 'nft', ['list', 'ruleset'])).stdout;
+  assert.match(rules, /ip saddr 10\.9\.0\.0\/24 /);
+  assert.doesNotMatch(rules, /10\.64\.0\.0/);
+  await reload(gateway, 'pool4 = false\nipv4-address = "192.0.0.8"\n');
+  await reload(gateway, '');
+  assert.ok(await pings(under(PUBLIC4)));
+  assert.equal(await gateway.stop(), 0);
+  assert.doesNotMatch((await lab.run(lab.gateway, 'nft', ['list', 'ruleset'])).stdout, /nat64d/);
+});

@@ -131,6 +131,11 @@ test('-u and -g hold for all threads: ids, groups, capabilities, no new privileg
     assert.match(status, /NoNewPrivs:\t1\n/);
   }
   assert.ok(await pings());
+  // A worker that dies is replaced, by one that is no more than the others.
+  process.kill(pid(), 'SIGALRM');
+  await sleep(500);
+  assert.ok(await pings());
+  for (const status of threads(pid())) assert.match(status, /Uid:\t65534\t65534\t65534\t65534\n/);
 });
 
 test('without -u it stays root, with few capabilities in all threads and no way to more', async () => {

@@ -32,15 +32,24 @@ export function tableName(device: string): string {
   return `nat64d-${device.replace(/[^A-Za-z0-9_.-]/g, '_')}`;
 }
 
-/** The table, on one line as `nft -i` takes it. */
-export function tableText(rule: MasqueradeRule, owned: boolean): string {
-  const { device, source, outgoing } = rule;
+function ruleText({ device, source, outgoing }: MasqueradeRule): string {
   // nft has no escape for a quote in a string.
   const interfaceName = outgoing === true ? device : outgoing;
   if (/["\s]/.test(interfaceName)) throw new RangeError(`not an interface name: '${interfaceName}'`);
   const oif = `oifname ${outgoing === true ? '!= ' : ''}"${interfaceName}"`;
-  const chain = `chain postrouting { type nat hook postrouting priority srcnat; policy accept; ip saddr ${formatPrefix4(source)} ${oif} masquerade; }`;
-  return `table inet ${tableName(device)} { ${owned ? 'flags owner; ' : ''}${chain}; }\n`;
+  return `ip saddr ${formatPrefix4(source)} ${oif} masquerade`;
+}
+
+/** The table, on one line as `nft -i` takes it. */
+export function tableText(rule: MasqueradeRule, owned: boolean): string {
+  const chain = `chain postrouting { type nat hook postrouting priority srcnat; policy accept; ${ruleText(rule)}; }`;
+  return `table inet ${tableName(rule.device)} { ${owned ? 'flags owner; ' : ''}${chain}; }\n`;
+}
+
+/** Another rule in the place of the table's, on one line and so in one step. */
+export function changeText(rule: MasqueradeRule): string {
+  const chain = `inet ${tableName(rule.device)} postrouting`;
+  return `flush chain ${chain}; add rule ${chain} ${ruleText(rule)}\n`;
 }
 
 /** Says for a person what the rule does. */
@@ -50,7 +59,7 @@ export function describeRule({ device, source, outgoing }: MasqueradeRule): stri
 }
 
 export class Masquerade {
-  readonly #rule: MasqueradeRule;
+  #rule: MasqueradeRule;
   readonly #log: NetdevLog;
   readonly #table: string;
   /** Holds the table. */
@@ -75,6 +84,30 @@ export class Masquerade {
     const words = await masquerade.#hold();
     if (words !== null) await masquerade.#fallBack(words);
     return masquerade;
+  }
+
+  /** Puts another rule about the same device in the place of this one. @throws NetdevError */
+  async change(rule: MasqueradeRule): Promise<void> {
+    this.#rule = rule;
+    const text = changeText(rule);
+    if (this.#child === null) {
+      // A child that is being started anew takes the new rule.
+      if (this.#plain) await run(WHAT, 'nft', ['-f', '-'], { input: text });
+      return;
+    }
+    // The table is its own: nobody else may change it.
+    this.#child.stdin?.write(text);
+    const deadline = Date.now() + SETTLE_MSEC;
+    const list = () => run(WHAT, 'nft', ['list', 'table', 'inet', this.#table]);
+    while (!(await list()).includes(` ${formatPrefix4(rule.source)} `)) {
+      if (Date.now() > deadline) {
+        throw new NetdevError(
+          'COMMAND_FAILED',
+          `${WHAT}: the rule of the nftables table inet ${this.#table} did not change`,
+        );
+      }
+      await sleep(POLL_MSEC);
+    }
   }
 
   /** Takes the table down. Idempotent; throws only where a plain table cannot be removed. */

@@ -1,4 +1,5 @@
 /** Sets up the kernel's side of the TUN device, and takes it down again. */
+import { formatPrefix4 } from '../../wire/address.js';
 import { ipBatch, ipJson, ipRemove, type NetdevError, type NetdevLog } from './command.js';
 import { describeRule, Masquerade, type MasqueradeRule } from './masquerade.js';
 import { type KernelRoute, planRoutes, routeCommand } from './routes.js';
@@ -33,6 +34,8 @@ export class Netdev {
   /** Addresses and routes that were not there before, as `ip` writes them. */
   readonly #addresses = new Set<string>();
   readonly #routes = new Set<string>();
+  #masquerade: Masquerade | undefined;
+  #masqueradeSource: string | undefined;
   #restored: Promise<void> | null = null;
 
   /** @internal Made by `configureNetdev`. */
@@ -55,8 +58,10 @@ export class Netdev {
     this.#undo.push(undo);
   }
 
-  /** Sets up what a reload adds: addresses and routes. @throws NetdevError */
+  /** Sets up what is not there yet: masquerade, addresses and routes. @throws NetdevError */
   async extend(settings: NetdevSettings, log: NetdevLog): Promise<void> {
+    // Masquerade before the routes: no packet of the pool is to leave as it is.
+    if (settings.configure) await this.#setMasquerade(settings, log);
     await this.#setAddresses(settings);
     await this.#setRoutes(settings, log);
   }
@@ -71,6 +76,22 @@ export class Netdev {
     } catch (error) {
       log.warn((error as Error).message);
     }
+  }
+
+  async #setMasquerade(settings: NetdevSettings, log: NetdevLog): Promise<void> {
+    const { device, masquerade, masqueradeSource: source } = settings;
+    if (masquerade === false) return;
+    if (source === null) {
+      log.warn('masquerade has nothing to do without a pool4');
+      return;
+    }
+    const text = formatPrefix4(source);
+    if (text === this.#masqueradeSource) return;
+    const rule: MasqueradeRule = { device, source, outgoing: masquerade };
+    if (this.#masquerade === undefined) this.#masquerade = await Masquerade.start(rule, log);
+    else await this.#masquerade.change(rule);
+    this.#masqueradeSource = text;
+    this.note(`masquerade: ${describeRule(rule)}`);
   }
 
   async #setAddresses({ device, addresses }: NetdevSettings): Promise<void> {
@@ -129,6 +150,11 @@ export class Netdev {
     );
   }
 
+  /** @internal Takes the masquerade down again at the end. */
+  stopMasqueradeAtRestore(): void {
+    this.onRestore(async () => this.#masquerade?.stop());
+  }
+
   /** @internal Takes addresses and routes down again at the end. */
   removeAtRestore(device: string): void {
     this.onRestore(() => this.#removeAddresses(device, () => true));
@@ -160,8 +186,7 @@ export class Netdev {
 export async function configureNetdev(settings: NetdevSettings, log: NetdevLog): Promise<Netdev> {
   const netdev = new Netdev(log);
   try {
-    // Masquerade before the routes: no packet of the pool is to leave as it is.
-    if (settings.configure) await setMasquerade(netdev, settings, log);
+    netdev.stopMasqueradeAtRestore();
     if (settings.configure) await setLink(netdev, settings);
     else if (settings.up) await takeUp(netdev, settings);
     netdev.removeAtRestore(settings.device);
@@ -172,19 +197,6 @@ export async function configureNetdev(settings: NetdevSettings, log: NetdevLog):
     throw error as NetdevError;
   }
   return netdev;
-}
-
-async function setMasquerade(netdev: Netdev, settings: NetdevSettings, log: NetdevLog): Promise<void> {
-  const { device, masquerade, masqueradeSource } = settings;
-  if (masquerade === false) return;
-  if (masqueradeSource === null) {
-    log.warn('masquerade has nothing to do without a pool4');
-    return;
-  }
-  const rule: MasqueradeRule = { device, source: masqueradeSource, outgoing: masquerade };
-  const table = await Masquerade.start(rule, log);
-  netdev.onRestore(() => table.stop());
-  netdev.note(`masquerade: ${describeRule(rule)}`);
 }
 
 async function setLink(netdev: Netdev, { device, mtu }: NetdevSettings): Promise<void> {

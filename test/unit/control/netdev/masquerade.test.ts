@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { describeRule, tableName, tableText } from '#nat64d/control/netdev/masquerade.js';
+import { changeText, describeRule, tableName, tableText } from '#nat64d/control/netdev/masquerade.js';
 
 const source = { address: 0x0a400000, length: 24 };
 
@@ -32,4 +32,11 @@ test('an interface name cannot break out of its quotes', () => {
 test('table names hold only what nft takes', () => {
   assert.equal(tableName('tun0.1-a_b'), 'nat64d-tun0.1-a_b');
   assert.equal(tableName('tun@0;'), 'nat64d-tun_0_');
+});
+
+test('another rule takes the place of the old one in one line', () => {
+  assert.equal(
+    changeText({ device: 'nat64', source, outgoing: true }),
+    'flush chain inet nat64d-nat64 postrouting; add rule inet nat64d-nat64 postrouting ip saddr 10.64.0.0/24 oifname != "nat64" masquerade\n',
+  );
 });
