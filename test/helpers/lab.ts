@@ -275,10 +275,12 @@ export class Lab {
   #connectClient(options: LabOptions): void {
     this.#cable(this.client, 'up0', this.gateway, 'lan0');
     this.ip(this.client, 'addr add', `${CLIENT6}/64`, 'dev up0 nodad');
+    // Behind the client by a route, not neighbours on the link: the kernel's table of neighbours ends at 1,024.
     for (let i = 1; i <= (options.clientAddresses ?? 0); i++) {
-      this.ip(this.client, 'addr add', `2001:db8:1::100:${i.toString(16)}/64`, 'dev up0 nodad');
+      this.ip(this.client, 'addr add', `2001:db8:1::100:${i.toString(16)}/128`, 'dev lo nodad');
     }
     this.ip(this.gateway, 'addr add 2001:db8:1::1/64 dev lan0 nodad');
+    this.ip(this.gateway, `route add 2001:db8:1::100:0/112 via ${CLIENT6}`);
     this.ip(this.client, 'route add default via 2001:db8:1::1');
     if (options.clientLinkMtu !== undefined)
       this.ip(this.gateway, 'link set lan0 mtu', String(options.clientLinkMtu));

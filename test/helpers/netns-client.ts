@@ -4,7 +4,7 @@
  *   get HOST BYTES            downloads; prints the SHA-256
  *   put HOST BYTES            uploads; prints the SHA-256 that the server computed
  *   udp HOST SIZE…            one datagram of each size at a time; prints the sizes that came back whole
- *   hosts HOST COUNT [MSEC]   a datagram from each of COUNT addresses at once; prints which IPv4 address each had (within 5 s)
+ *   hosts HOST COUNT [MSEC]   a datagram from each of COUNT addresses, 250 at once; prints which IPv4 address each had (within 5 s)
  *   stream HOST SECONDS       a numbered datagram each millisecond; prints how many were sent, came back, and came in order
  */
 import { createHash } from 'node:crypto';
@@ -61,7 +61,11 @@ async function hosts(count: number, waitMs: number): Promise<Record<string, stri
     return socket;
   });
   await Promise.all(sockets.map((socket) => once(socket, 'listening')));
-  for (const socket of sockets) socket.send(Buffer.alloc(32), 5002, host);
+  for (const [i, socket] of sockets.entries()) {
+    // The server's socket holds some 500 datagrams.
+    if (i % 250 === 249) await sleep(50);
+    socket.send(Buffer.alloc(32), 5002, host);
+  }
   for (let waited = 0; waited < waitMs && Object.keys(seen).length < count; waited += 10) await sleep(10);
   for (const socket of sockets) socket.close();
   return seen;
