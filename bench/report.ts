@@ -28,17 +28,25 @@ export function printTable(rows: readonly Row[]): void {
   }
 }
 
+const RESULTS = fileURLToPath(new URL('../../bench/results/', import.meta.url));
+
+/** Writes a file into bench/results; returns its path. */
+export function writeText(name: string, text: string): string {
+  mkdirSync(RESULTS, { recursive: true });
+  writeFileSync(`${RESULTS}${name}`, text);
+  return `${RESULTS}${name}`;
+}
+
 /** Writes rows and what they were measured on to bench/results/NAME.json; returns the file. */
 export function writeResults(name: string, rows: readonly Row[]): string {
-  const folder = fileURLToPath(new URL('../../bench/results/', import.meta.url));
-  mkdirSync(folder, { recursive: true });
   const machine = {
     node: process.version,
     kernel: release(),
     cpu: cpus()[0]?.model ?? 'unknown',
     cpus: cpus().length,
   };
-  const file = `${folder}${name}.json`;
-  writeFileSync(file, `${JSON.stringify({ when: new Date().toISOString(), machine, rows }, null, 2)}\n`);
-  return file;
+  return writeText(
+    `${name}.json`,
+    `${JSON.stringify({ when: new Date().toISOString(), machine, rows }, null, 2)}\n`,
+  );
 }

@@ -1,174 +1,193 @@
 /**
  * What passes through the gateway, beside TAYGA and plain kernel IPv6 forwarding, in the same namespaces and the same run:
- * `npm run bench -- throughput [runs]`. Contenders take turns, and the median of the runs counts.
+ * `npm run bench -- throughput`. Contenders take turns; the median of the runs counts, and the ratios are of medians.
  */
-import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Lab, SERVER4, under } from '../test/helpers/lab.js';
+import { Lab } from '../test/helpers/lab.js';
 import { fetchPeer, type Peer } from '../test/helpers/peers.js';
-import { printTable, writeResults } from './report.js';
+import { type Bar, drawBars } from './chart.js';
+import { type Contender, kernel, nat64d, pin, type Running, tayga } from './contenders.js';
+import {
+  ECHO_PORT,
+  type Flood,
+  GATEWAY_CPU,
+  LOADGEN,
+  measureEcho,
+  measureFlood,
+  measurePing,
+  measureTcp,
+  openSink,
+} from './loads.js';
+import { printTable, writeResults, writeText } from './report.js';
+import { median, quantile } from './statistics.js';
 
-const SECONDS = 4;
-const SERVER6 = '2001:db8:2::2';
-const TAYGA_PREFIX = '2001:db8:64:ff9b::';
-
-interface Contender {
-  name: string;
-  /** Makes it ready; returns what takes it down. */
-  start(lab: Lab): Promise<() => Promise<unknown>>;
-  /** The server's address through it. */
-  target: string;
-}
-
-const plain: Contender = {
-  name: 'kernel IPv6',
-  target: SERVER6,
-  async start(lab) {
-    lab.ip(lab.gateway, 'addr add 2001:db8:2::1/64 dev wan0 nodad');
-    lab.ip(lab.server, `addr add ${SERVER6}/64 dev up0 nodad`);
-    lab.ip(lab.server, 'route replace default via 2001:db8:2::1');
-    await lab.run(lab.gateway, 'sh', ['-c', 'echo 1 > /proc/sys/net/ipv6/conf/all/forwarding']);
-    return async () => {
-      lab.ip(lab.gateway, 'addr del 2001:db8:2::1/64 dev wan0');
-      lab.ip(lab.server, `addr del ${SERVER6}/64 dev up0`);
-      await lab.run(lab.gateway, 'sh', ['-c', 'echo 0 > /proc/sys/net/ipv6/conf/all/forwarding']);
-    };
-  },
-};
-
-function ours(workers: number): Contender {
-  return {
-    name: `nat64d, ${workers} worker${workers > 1 ? 's' : ''}`,
-    target: under(SERVER4),
-    async start(lab) {
-      const toml = `workers = ${workers}\n[device]\nmasquerade = false\n[dns64]\nenabled = false\n`;
-      const gateway = await lab.startGateway({ toml });
-      return () => gateway.stop();
-    },
-  };
-}
-
-function tayga(peer: Peer): Contender {
-  return {
-    name: 'TAYGA',
-    target: `${TAYGA_PREFIX}${SERVER4}`,
-    async start(lab) {
-      const file = join(lab.folder, 'tayga.conf');
-      const pool = '10.64.0.0/16';
-      writeFileSync(
-        file,
-        `tun-device tayga0\nipv4-addr 10.64.0.1\nprefix ${TAYGA_PREFIX}/96\ndynamic-pool ${pool}\ndata-dir ${lab.folder}\n`,
-      );
-      const program = join(peer.root, 'usr/sbin/tayga');
-      lab.ip(lab.gateway, 'tuntap add dev tayga0 mode tun');
-      lab.ip(lab.gateway, 'link set tayga0 up');
-      lab.ip(lab.gateway, `route add ${TAYGA_PREFIX}/96 dev tayga0`);
-      lab.ip(lab.gateway, `route add ${pool} dev tayga0`);
-      const forward =
-        'echo 1 > /proc/sys/net/ipv6/conf/all/forwarding; echo 1 > /proc/sys/net/ipv4/ip_forward';
-      await lab.run(lab.gateway, 'sh', ['-c', forward]);
-      const child = lab.spawn(lab.gateway, program, ['--nodetach', '-c', file], peer.env);
-      await sleep(500);
-      return async () => {
-        const ended = new Promise((resolve) => child.once('close', resolve));
-        child.kill('SIGTERM');
-        await ended;
-        lab.ip(lab.gateway, 'link del tayga0');
-        await lab.run(lab.gateway, 'sh', ['-c', forward.replaceAll('echo 1', 'echo 0')]);
-      };
-    },
-  };
-}
-
-/** What iperf3 reports at the end of a run. */
-interface IperfReport {
-  end: {
-    sum_received: { bits_per_second: number; packets?: number; lost_packets?: number; seconds: number };
-  };
-  error?: string;
+interface Place {
+  readonly lab: Lab;
+  readonly iperf: Peer;
+  readonly seconds: number;
 }
 
 interface Load {
-  name: string;
-  unit: string;
-  args: string[];
-  figure(report: IperfReport): number;
+  readonly name: string;
+  readonly unit: string;
+  /** Target of this load, as ratios to TAYGA and to the kernel, or as a difference to TAYGA. */
+  readonly target?: string;
+  /** Of the gateway's contenders, only the one with this many workers. */
+  readonly workers?: 1 | 2;
+  /** Contenders that it says nothing about. */
+  readonly skip?: readonly string[];
+  measure(place: Place, running: Running): Promise<number>;
 }
 
-const gigabits = (report: IperfReport) => report.end.sum_received.bits_per_second / 1e9;
-/** Datagrams that arrived, per microsecond. */
-const megaframes = ({ end: { sum_received: sum } }: IperfReport) =>
-  ((sum.packets ?? 0) - (sum.lost_packets ?? 0)) / sum.seconds / 1e6;
+const tcp = (streams: number, isFromServer: boolean, target: string): Load => ({
+  name: `${streams} TCP stream${streams > 1 ? 's' : ''}, ${isFromServer ? 'from' : 'to'} the server`,
+  unit: 'Gb/s',
+  target,
+  measure: async ({ lab, iperf, seconds }, running) =>
+    (await measureTcp(lab, running, iperf, streams, isFromServer, seconds)) / 1e9,
+});
 
-const LOADS: Load[] = [
-  { name: '1 TCP stream, to the server', unit: 'Gb/s', args: [], figure: gigabits },
-  { name: '1 TCP stream, from the server', unit: 'Gb/s', args: ['-R'], figure: gigabits },
-  { name: '8 TCP streams, to the server', unit: 'Gb/s', args: ['-P', '8'], figure: gigabits },
-  { name: '8 TCP streams, from the server', unit: 'Gb/s', args: ['-P', '8', '-R'], figure: gigabits },
-  { name: 'UDP 64 B, one flow', unit: 'Mframes/s', args: ['-u', '-b', '0', '-l', '64'], figure: megaframes },
+/** UDP with all threads of the contender on one CPU and the sender on the other. */
+const udp = (name: string, load: Flood, target?: string): Load => ({
+  name,
+  unit: 'Mframes/s',
+  workers: 1,
+  ...(target === undefined ? {} : { target }),
+  measure: async ({ lab, seconds }, running) => {
+    if (running.pid !== undefined) pin(running.pid, GATEWAY_CPU);
+    const rate = await measureFlood(lab, running, load, seconds);
+    if (running.pid !== undefined) pin(running.pid, '0-1');
+    return rate / 1e6;
+  },
+});
+
+/** Latencies at a rate that every contender can take. */
+const UNDER_LOAD = { flows: 64, size: 200, rate: 40_000 };
+const latency = (percentile: 'p50' | 'p99' | 'p99.9'): Load => ({
+  name: `round trip at ${UNDER_LOAD.rate / 1000},000 datagrams/s, ${percentile}`,
+  unit: 'µs',
+  measure: async ({ lab, seconds }, running) => {
+    const report = await measureEcho(lab, running, UNDER_LOAD, seconds);
+    return report.latencyUs?.[percentile] ?? Number.NaN;
+  },
+});
+
+const LOADS: readonly Load[] = [
+  tcp(1, false, '4 x TAYGA, 0.6 x kernel'),
+  tcp(1, true, '4 x TAYGA, 0.6 x kernel'),
+  tcp(8, false, '7 x TAYGA, 0.8 x kernel'),
+  tcp(8, true, '7 x TAYGA, 0.8 x kernel'),
+  udp('UDP 64 B, bursts of 16 of a flow', { size: 64, flows: 16, burst: 16 }, '2.5 x TAYGA'),
+  udp('UDP 64 B, each of another flow', { size: 64, flows: 60_000 }, '1.2 x TAYGA'),
+  udp('UDP 512 B, bursts of 16 of a flow', { size: 512, flows: 16, burst: 16 }),
+  udp('UDP 1400 B, bursts of 16 of a flow', { size: 1400, flows: 16, burst: 16 }),
+  udp('UDP 1200 B, a sender with GSO', { size: 1200, gso: true }, '5 x TAYGA'),
+  {
+    name: 'new hosts, each with one datagram',
+    unit: 'Mhosts/s',
+    workers: 1,
+    skip: [kernel.name],
+    measure: async ({ lab }, running) => {
+      const load = { size: 64, flows: 60_000, hosts: 1_000_000, rate: 100_000 };
+      return (await measureFlood(lab, running, load, 2)) / 1e6;
+    },
+  },
+  {
+    name: 'ping round trip, idle',
+    unit: 'µs',
+    target: 'TAYGA + 20 µs',
+    measure: ({ lab }, running) => measurePing(lab, running, 300),
+  },
+  latency('p50'),
+  latency('p99'),
+  latency('p99.9'),
 ];
 
-async function measure(lab: Lab, iperf: Peer, contender: Contender, load: Load): Promise<number> {
-  const program = join(iperf.root, 'usr/bin/iperf3');
-  const args = ['-6', '-c', contender.target, '-t', String(SECONDS), '-O', '1', '-J', ...load.args];
-  const { stdout } = await lab.runWith(iperf.env, lab.client, program, args, (SECONDS + 15) * 1000);
-  if (stdout === '') throw new Error(`${contender.name}, ${load.name}: iperf3 did not finish in time`);
-  const report = JSON.parse(stdout) as IperfReport;
-  if (report.error !== undefined) throw new Error(`${contender.name}, ${load.name}: ${report.error}`);
-  return load.figure(report);
+export interface ThroughputOptions {
+  readonly runs: number;
+  readonly seconds: number;
+  /** Only loads whose name has this in it. */
+  readonly only: string;
 }
 
-export async function run([runsText = '3']: string[]): Promise<void> {
-  const runs = Number(runsText);
+/** Loads that a contender is measured with. */
+function loadsOf(contender: Contender, only: string): Load[] {
+  return LOADS.filter(({ name, workers, skip }) => {
+    const isOther = contender.name.startsWith('nat64d') && workers !== undefined;
+    if (isOther && !contender.name.includes(`${workers} worker`)) return false;
+    return name.includes(only) && !(skip ?? []).includes(contender.name);
+  });
+}
+
+type Samples = Map<Load, Map<Contender, number[]>>;
+
+async function measureAll(
+  contenders: readonly Contender[],
+  { runs, seconds, only }: ThroughputOptions,
+): Promise<Samples> {
+  const samples: Samples = new Map();
   const iperf = fetchPeer('iperf3', ['iperf3', 'libiperf0', 'libsctp1']);
-  const contenders = [plain, tayga(fetchPeer('tayga', ['tayga'])), ours(1), ours(2)];
-  const samples = new Map<string, number[]>();
-  const lab = new Lab();
+  const lab = new Lab({ clientAddresses: 1 });
   try {
-    lab.ip(lab.server, 'route add 10.64.0.0/16 via 203.0.113.1');
+    lab.ip(lab.server, 'route add 10.64.0.0/12 via 203.0.113.1');
+    await openSink(lab);
     lab.spawn(lab.server, join(iperf.root, 'usr/bin/iperf3'), ['-s'], iperf.env);
+    lab.spawn(lab.server, LOADGEN, ['echo', '--port', String(ECHO_PORT)]);
     await sleep(300);
     for (let i = 1; i <= runs; i++) {
       for (const contender of contenders) {
-        const stop = await contender.start(lab);
-        for (const load of LOADS) {
-          const figure = await measure(lab, iperf, contender, load);
-          const key = `${load.name}|${contender.name}`;
-          samples.set(key, [...(samples.get(key) ?? []), figure]);
+        const loads = loadsOf(contender, only);
+        if (loads.length === 0) continue;
+        const running = await contender.start(lab);
+        for (const load of loads) {
+          const figure = await load.measure({ lab, iperf, seconds }, running);
+          const byContender = samples.get(load) ?? new Map<Contender, number[]>();
+          byContender.set(contender, [...(byContender.get(contender) ?? []), figure]);
+          samples.set(load, byContender);
           console.error(
-            `run ${i}/${runs}  ${contender.name}  ${load.name}: ${figure.toFixed(2)} ${load.unit}`,
+            `run ${i}/${runs}  ${contender.name}  ${load.name}: ${figure.toPrecision(3)} ${load.unit}`,
           );
         }
         // Let iperf3's server hear the end of the last test before the way to it goes.
         await sleep(1000);
-        await stop();
+        await running.stop();
       }
     }
   } finally {
     await lab.close();
   }
+  return samples;
+}
 
-  const median = (load: Load, contender: Contender) => {
-    const sorted = (samples.get(`${load.name}|${contender.name}`) ?? []).sort((a, b) => a - b);
-    return sorted[sorted.length >> 1] as number;
-  };
-  const rows = LOADS.flatMap((load) =>
-    contenders.map((contender) => {
-      const sorted = (samples.get(`${load.name}|${contender.name}`) ?? []).sort((a, b) => a - b);
-      const value = median(load, contender);
+export async function run(options: ThroughputOptions): Promise<void> {
+  const peer = tayga();
+  const contenders = [kernel, peer, nat64d(1), nat64d(2)];
+  const samples = await measureAll(contenders, options);
+  const bars: Bar[] = [];
+  const rows = [...samples].flatMap(([load, byContender]) => {
+    const ofPeer = median(byContender.get(peer) ?? []);
+    const ofKernel = median(byContender.get(kernel) ?? []);
+    return [...byContender].map(([{ name }, figures]) => {
+      const [least, middle, most] = [quantile(figures, 0), median(figures), quantile(figures, 1)];
+      bars.push({ group: `${load.name} (${load.unit})`, label: name, least, middle, most });
+      const ratio = (to: number) => (Number.isNaN(to) ? '–' : (middle / to).toFixed(2));
       return {
         load: load.name,
-        through: contender.name,
-        min: (sorted[0] as number).toFixed(2),
-        median: value.toFixed(2),
-        max: (sorted.at(-1) as number).toFixed(2),
+        through: name,
+        min: least.toPrecision(3),
+        median: middle.toPrecision(3),
+        max: most.toPrecision(3),
         unit: load.unit,
-        'x TAYGA': (value / median(load, contenders[1] as Contender)).toFixed(2),
-        'x kernel': (value / median(load, plain)).toFixed(2),
+        'x TAYGA': ratio(ofPeer),
+        'x kernel': ratio(ofKernel),
+        target: name.startsWith('nat64d') ? (load.target ?? '') : '',
       };
-    }),
-  );
+    });
+  });
   printTable(rows);
-  console.log(`\n${writeResults('throughput', rows)}`);
+  const file = options.only === '' ? 'throughput' : 'throughput-part';
+  console.log(
+    `\n${writeResults(file, rows)}\n${writeText(`${file}.svg`, drawBars('nat64d: throughput', bars))}`,
+  );
 }

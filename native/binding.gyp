@@ -26,6 +26,19 @@
         "-fvisibility=hidden"
       ],
       "ldflags": ["-Wl,-z,relro,-z,now"]
+    },
+    {
+      "target_name": "loadgen",
+      "type": "executable",
+      "sources": [
+        "bench/echo.c",
+        "bench/gso.c",
+        "bench/load.c",
+        "bench/loadgen.c",
+        "bench/raw.c"
+      ],
+      "defines": ["_GNU_SOURCE"],
+      "cflags": ["-std=c17", "-O2", "-Wall", "-Wextra", "-Werror"]
     }
   ]
 }

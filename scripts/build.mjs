@@ -23,7 +23,9 @@ function nativeFingerprint() {
   const hash = createHash('sha256').update(`${process.version} ${process.arch}`);
   const files = [
     ...readdirSync(native),
-    ...readdirSync(join(native, 'src')).map((name) => join('src', name)),
+    ...['src', 'bench'].flatMap((folder) =>
+      readdirSync(join(native, folder)).map((name) => join(folder, name)),
+    ),
   ];
   for (const name of files.sort()) {
     if (/\.(c|h|gyp)$/.test(name)) hash.update(name).update(readFileSync(join(native, name)));

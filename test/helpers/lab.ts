@@ -53,6 +53,8 @@ export interface GatewayOptions {
   args?: string[];
   /** Do not wait for it to serve. */
   isFailing?: boolean;
+  /** Further options of node. */
+  nodeOptions?: readonly string[];
 }
 
 type LogLine = { event?: string; msg: string } & Record<string, unknown>;
@@ -242,7 +244,8 @@ export class Lab {
   /** Starts the gateway in its namespace, and waits until it serves. */
   async startGateway(options: GatewayOptions = {}): Promise<GatewayProcess> {
     const file = this.configure(options.toml);
-    const args = ['--enable-source-maps', CLI, '--config', file, ...(options.args ?? [])];
+    const nodeOptions = ['--enable-source-maps', ...(options.nodeOptions ?? [])];
+    const args = [...nodeOptions, CLI, '--config', file, ...(options.args ?? [])];
     const gateway = new GatewayProcess(
       this.spawn(this.gateway, process.execPath, args, { NAT64D_TEST_HOOKS: '1' }),
     );

@@ -1,0 +1,117 @@
+/** What a benchmark sends its load through: plain kernel forwarding, TAYGA, and the gateway; each taken up and down in a lab. */
+import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Lab, SERVER4, under } from '../test/helpers/lab.js';
+import { fetchPeer } from '../test/helpers/peers.js';
+
+export const SERVER6 = '2001:db8:2::2';
+const TAYGA_PREFIX = '2001:db8:64:ff9b::';
+/** Room for a million hosts. */
+export const POOL4 = '10.64.0.0/12';
+
+/** A contender that has been started. */
+export interface Running {
+  /** The server's address through it. */
+  readonly target: string;
+  /** Length of the IP header that frames have when they reach the server. */
+  readonly ipHeader: number;
+  /** Its process, where it has one. */
+  readonly pid?: number;
+  stop(): Promise<unknown>;
+}
+
+export interface Contender {
+  readonly name: string;
+  start(lab: Lab): Promise<Running>;
+}
+
+/** Switches the kernel's forwarding in the gateway's namespace. */
+async function setForwarding(lab: Lab, value: 0 | 1): Promise<void> {
+  const files = '/proc/sys/net/ipv6/conf/all/forwarding /proc/sys/net/ipv4/ip_forward';
+  await lab.run(lab.gateway, 'sh', ['-c', `for f in ${files}; do echo ${value} > $f; done`]);
+}
+
+/** The kernel forwards IPv6 between client and server: what a translator can come close to. */
+export const kernel: Contender = {
+  name: 'kernel IPv6',
+  async start(lab) {
+    lab.ip(lab.gateway, 'addr add 2001:db8:2::1/64 dev wan0 nodad');
+    lab.ip(lab.server, `addr add ${SERVER6}/64 dev up0 nodad`);
+    lab.ip(lab.server, 'route replace default via 2001:db8:2::1');
+    await setForwarding(lab, 1);
+    return {
+      target: SERVER6,
+      ipHeader: 40,
+      stop: async () => {
+        lab.ip(lab.gateway, 'addr del 2001:db8:2::1/64 dev wan0');
+        lab.ip(lab.server, `addr del ${SERVER6}/64 dev up0`);
+        await setForwarding(lab, 0);
+      },
+    };
+  },
+};
+
+export interface OursOptions {
+  /** Further keys for the [device] table. */
+  readonly device?: string;
+  /** Options of node. */
+  readonly nodeOptions?: readonly string[];
+  /** Keys before the first table. */
+  readonly top?: string;
+}
+
+/** The gateway with this many workers. */
+export function nat64d(workers: number, options: OursOptions = {}, name = ''): Contender {
+  return {
+    name: name || `nat64d, ${workers} worker${workers > 1 ? 's' : ''}`,
+    async start(lab) {
+      const top = `workers = ${workers}\npool4 = "${POOL4}"\nmax-maps-per-64 = 0\n${options.top ?? ''}`;
+      const toml = `${top}[device]\nmasquerade = false\n${options.device ?? ''}\n[dns64]\nenabled = false\n`;
+      const gateway = await lab.startGateway({ toml, nodeOptions: options.nodeOptions ?? [] });
+      return { target: under(SERVER4), ipHeader: 20, pid: gateway.pid, stop: () => gateway.stop() };
+    },
+  };
+}
+
+/** Debian's TAYGA with its own defaults. Throws where its package cannot be fetched. */
+export function tayga(): Contender {
+  const peer = fetchPeer('tayga', ['tayga']);
+  return {
+    name: 'TAYGA',
+    async start(lab) {
+      const file = join(lab.folder, 'tayga.conf');
+      writeFileSync(
+        file,
+        `tun-device tayga0\nipv4-addr 10.64.0.1\nprefix ${TAYGA_PREFIX}/96\ndynamic-pool ${POOL4}\ndata-dir ${lab.folder}\n`,
+      );
+      lab.ip(lab.gateway, 'tuntap add dev tayga0 mode tun');
+      lab.ip(lab.gateway, 'link set tayga0 up');
+      lab.ip(lab.gateway, `route add ${TAYGA_PREFIX}/96 dev tayga0`);
+      lab.ip(lab.gateway, `route add ${POOL4} dev tayga0`);
+      await setForwarding(lab, 1);
+      const program = join(peer.root, 'usr/sbin/tayga');
+      const child = lab.spawn(lab.gateway, program, ['--nodetach', '-c', file], peer.env);
+      await sleep(500);
+      if (child.exitCode !== null || child.pid === undefined) throw new Error('TAYGA did not start');
+      return {
+        target: `${TAYGA_PREFIX}${SERVER4}`,
+        ipHeader: 20,
+        pid: child.pid,
+        stop: async () => {
+          const ended = new Promise((resolve) => child.once('close', resolve));
+          child.kill('SIGTERM');
+          await ended;
+          lab.ip(lab.gateway, 'link del tayga0');
+          await setForwarding(lab, 0);
+        },
+      };
+    },
+  };
+}
+
+/** Binds all threads of a process to these CPUs ('0', '0-3'). */
+export function pin(pid: number, cpus: string): void {
+  execFileSync('taskset', ['-acp', cpus, String(pid)], { stdio: ['ignore', 'ignore', 'pipe'] });
+}

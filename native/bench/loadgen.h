@@ -1,0 +1,49 @@
+/* A load generator for benchmarks: a program, not part of the addon. `loadgen --help` lists what it does. */
+#ifndef LOADGEN_H
+#define LOADGEN_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+enum { MAX_PAYLOAD_BYTES = 65000 };
+
+/* Options of all tasks; each uses its own. */
+struct options {
+  const char *interface;
+  uint8_t gateway_mac[6];
+  struct in6_addr source;
+  const char *target;
+  uint16_t port;
+  /* Of the payload, in bytes. */
+  size_t size;
+  uint32_t flows;
+  /* Sources, consecutive addresses from `source` on. */
+  uint32_t hosts;
+  /* Frames of one flow in a row. */
+  uint32_t burst;
+  /* Datagrams per second; 0: as fast as it goes. */
+  double rate;
+  double seconds;
+};
+
+/* Prints what was wrong to standard error and ends the program with exit code 1. */
+_Noreturn void fail(const char *what);
+
+/* Nanoseconds since some moment in the past. */
+uint64_t now_ns(void);
+
+/* The address of a numeric host and a port. */
+socklen_t resolve(const char *host, uint16_t port, struct sockaddr_storage *address);
+
+/* Set by SIGINT and SIGTERM: tasks come to their end. */
+extern volatile bool is_ending;
+
+void run_raw(const struct options *options);
+void run_gso(const struct options *options);
+void run_load(const struct options *options);
+void run_echo(const struct options *options);
+
+#endif
