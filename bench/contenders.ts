@@ -17,6 +17,8 @@ export interface Running {
   readonly target: string;
   /** Length of the IP header that frames have when they reach the server. */
   readonly ipHeader: number;
+  /** The interface through which it gets its frames. */
+  readonly device: string;
   /** Its process, where it has one. */
   readonly pid?: number;
   stop(): Promise<unknown>;
@@ -43,6 +45,7 @@ export const kernel: Contender = {
     await setForwarding(lab, 1);
     return {
       target: SERVER6,
+      device: 'lan0',
       ipHeader: 40,
       stop: async () => {
         lab.ip(lab.gateway, 'addr del 2001:db8:2::1/64 dev wan0');
@@ -70,7 +73,8 @@ export function nat64d(workers: number, options: OursOptions = {}, name = ''): C
       const top = `workers = ${workers}\npool4 = "${POOL4}"\nmax-maps-per-64 = 0\n${options.top ?? ''}`;
       const toml = `${top}[device]\nmasquerade = false\n${options.device ?? ''}\n[dns64]\nenabled = false\n`;
       const gateway = await lab.startGateway({ toml, nodeOptions: options.nodeOptions ?? [] });
-      return { target: under(SERVER4), ipHeader: 20, pid: gateway.pid, stop: () => gateway.stop() };
+      const device = gateway.events('ready')[0]?.device as string;
+      return { target: under(SERVER4), ipHeader: 20, device, pid: gateway.pid, stop: () => gateway.stop() };
     },
   };
 }
@@ -98,6 +102,7 @@ export function tayga(): Contender {
       return {
         target: `${TAYGA_PREFIX}${SERVER4}`,
         ipHeader: 20,
+        device: 'tayga0',
         pid: child.pid,
         stop: async () => {
           const ended = new Promise((resolve) => child.once('close', resolve));

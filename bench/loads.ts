@@ -53,24 +53,26 @@ export interface Flood {
 export const SENDER_CPU = '0';
 export const GATEWAY_CPU = '1';
 
-function floodArgs(lab: Lab, { target }: Running, load: Flood, seconds: number): string[] {
+function floodArgs({ target, device }: Running, load: Flood, seconds: number): string[] {
   const words = ['--target', target, '--port', SINK_PORT, '--size', load.size, '--seconds', seconds];
   if (load.gso !== true) {
-    const { address } = readInterface(lab, lab.gateway, 'lan0');
-    words.push('--interface', 'up0', '--mac', address, '--source', FIRST_SOURCE);
+    words.push('--interface', device, '--source', FIRST_SOURCE);
     words.push('--flows', load.flows ?? 1, '--hosts', load.hosts ?? 1, '--burst', load.burst ?? 1);
     if (load.rate !== undefined) words.push('--rate', load.rate);
   }
   return [load.gso === true ? 'gso' : 'raw', ...words.map(String)];
 }
 
-/** Starts a flood from the client, on the sender's CPU; it ends by itself. */
+/**
+ * Starts a flood on the sender's CPU; it ends by itself. Frames made one by one are put right into the contender's device: on
+ * the way there from the client they would cost more than in the gateway. Cut by the kernel, they come from the client.
+ */
 export function startFlood(lab: Lab, running: Running, load: Flood, seconds: number) {
-  const words = ['-c', SENDER_CPU, LOADGEN, ...floodArgs(lab, running, load, seconds)];
-  return lab.spawn(lab.client, 'taskset', words);
+  const words = ['-c', SENDER_CPU, LOADGEN, ...floodArgs(running, load, seconds)];
+  return lab.spawn(load.gso === true ? lab.client : lab.gateway, 'taskset', words);
 }
 
-/** Datagrams per second that reach the server while the client floods. */
+/** Datagrams per second that reach the server during a flood. */
 export async function measureFlood(
   lab: Lab,
   running: Running,

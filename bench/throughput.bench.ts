@@ -53,6 +53,7 @@ const udp = (name: string, load: Flood, target?: string): Load => ({
   name,
   unit: 'Mframes/s',
   workers: 1,
+  ...(load.gso === true ? {} : { skip: [kernel.name] }),
   ...(target === undefined ? {} : { target }),
   measure: async ({ lab, seconds }, running) => {
     if (running.pid !== undefined) pin(running.pid, GATEWAY_CPU);

@@ -13,13 +13,14 @@
 volatile bool is_ending = false;
 
 static const char HELP[] =
-    "usage: loadgen raw  --interface NAME --mac GATEWAY --source IPV6 --target IPV6 [--flows N] [--hosts N] [--burst N]\n"
-    "                    [--size BYTES] [--rate N] [--seconds N]\n"
+    "usage: loadgen raw  --interface NAME [--mac GATEWAY] --source IPV6 --target IPV6 [--flows N] [--hosts N]\n"
+    "                    [--burst N] [--size BYTES] [--rate N] [--seconds N]\n"
     "       loadgen gso  --target ADDRESS [--port N] [--size BYTES] [--seconds N]\n"
     "       loadgen load --target ADDRESS [--port N] [--flows N] [--size BYTES] [--rate N] [--seconds N]\n"
     "       loadgen echo [--port N]\n"
     "\n"
-    "raw   UDP in IPv6 frames put on an interface as they are (AF_PACKET), each with its checksum\n"
+    "raw   UDP in IPv6 frames put on an interface as they are (AF_PACKET), each with its checksum; --mac is for those with\n"
+    "      Ethernet headers\n"
     "gso   one UDP socket that hands the kernel 64 KiB at a time to cut (UDP_SEGMENT)\n"
     "load  UDP sockets that expect each datagram back; loss, rate and latency\n"
     "echo  what answers them, until it is ended\n"
@@ -89,7 +90,7 @@ static void read_options(int argc, char **argv, struct options *o) {
   while ((option = getopt_long(argc, argv, "h", LONG_OPTIONS, NULL)) != -1) {
     switch (option) {
       case 'i': o->interface = optarg; break;
-      case 'm': read_mac(optarg, o->gateway_mac); break;
+      case 'm': read_mac(optarg, o->gateway_mac); o->has_mac = true; break;
       case 'S':
         if (inet_pton(AF_INET6, optarg, &o->source) != 1) refuse("--source must be an IPv6 address", optarg);
         break;

@@ -14,6 +14,7 @@ enum { MAX_PAYLOAD_BYTES = 65000 };
 struct options {
   const char *interface;
   uint8_t gateway_mac[6];
+  bool has_mac;
   struct in6_addr source;
   const char *target;
   uint16_t port;

@@ -1,4 +1,7 @@
-/* UDP in IPv6 frames, put on an interface as they are: cheap enough that the gateway is the bottleneck, and not the sender. */
+/*
+ * UDP in IPv6 frames, put on an interface as they are. Put right into the gateway's own device, without --mac, they come
+ * without having been forwarded, so that the gateway is the bottleneck and not the way there.
+ */
 #include <errno.h>
 #include <linux/if_packet.h>
 #include <net/ethernet.h>
@@ -38,16 +41,20 @@ static uint16_t checksum_of(uint32_t sum) {
   return htons(checksum == 0 ? 0xffff : checksum);
 }
 
-static int open_interface(const struct options *o, struct frame *model) {
-  int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+/* Returns the socket; `address` is the interface's. */
+static int open_interface(const struct options *o, struct frame *model, struct sockaddr_ll *address) {
+  /* SOCK_DGRAM leaves out the Ethernet header, which a TUN device has not. */
+  int fd = socket(AF_PACKET, (o->has_mac ? SOCK_RAW : SOCK_DGRAM) | SOCK_CLOEXEC, 0);
   if (fd < 0) fail("AF_PACKET socket");
   struct ifreq request = {0};
   snprintf(request.ifr_name, sizeof request.ifr_name, "%s", o->interface == NULL ? "" : o->interface);
-  if (ioctl(fd, SIOCGIFHWADDR, &request) != 0) fail("--interface");
-  memcpy(model->ethernet.ether_shost, request.ifr_hwaddr.sa_data, 6);
+  if (o->has_mac) {
+    if (ioctl(fd, SIOCGIFHWADDR, &request) != 0) fail("--interface");
+    memcpy(model->ethernet.ether_shost, request.ifr_hwaddr.sa_data, 6);
+  }
   if (ioctl(fd, SIOCGIFINDEX, &request) != 0) fail("--interface");
-  struct sockaddr_ll address = {.sll_family = AF_PACKET, .sll_ifindex = request.ifr_ifindex};
-  if (bind(fd, (struct sockaddr *)&address, sizeof address) != 0) fail("bind");
+  *address = (struct sockaddr_ll){
+      .sll_family = AF_PACKET, .sll_protocol = htons(ETHERTYPE_IPV6), .sll_ifindex = request.ifr_ifindex};
   int bypass = 1;
   if (setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &bypass, sizeof bypass) != 0) fail("PACKET_QDISC_BYPASS");
   return fd;
@@ -78,12 +85,14 @@ static uint32_t make_model(const struct options *o, struct frame *model) {
 
 void run_raw(const struct options *o) {
   struct frame model = {0};
-  int fd = open_interface(o, &model);
+  struct sockaddr_ll address;
+  int fd = open_interface(o, &model, &address);
   uint32_t common = make_model(o, &model);
   uint32_t first_host;
   memcpy(&first_host, &o->source.s6_addr[12], 4);
   first_host = ntohl(first_host);
 
+  size_t skip = o->has_mac ? 0 : sizeof model.ethernet;
   size_t length = sizeof model + o->size;
   size_t step = (length + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
   uint8_t *bytes = calloc(BATCH, step);
@@ -92,9 +101,11 @@ void run_raw(const struct options *o) {
   struct mmsghdr messages[BATCH] = {0};
   for (size_t i = 0; i < BATCH; i++) {
     memcpy(bytes + i * step, &model, sizeof model);
-    pieces[i] = (struct iovec){.iov_base = bytes + i * step, .iov_len = length};
+    pieces[i] = (struct iovec){.iov_base = bytes + i * step + skip, .iov_len = length - skip};
     messages[i].msg_hdr.msg_iov = &pieces[i];
     messages[i].msg_hdr.msg_iovlen = 1;
+    messages[i].msg_hdr.msg_name = &address;
+    messages[i].msg_hdr.msg_namelen = sizeof address;
   }
 
   uint64_t start = now_ns();
