@@ -10,6 +10,7 @@
         "src/error.c",
         "src/poller.c",
         "src/process.c",
+        "src/sums.c",
         "src/tun.c"
       ],
       "defines": ["NAPI_VERSION=9", "_GNU_SOURCE"],

@@ -96,7 +96,7 @@ declare namespace native {
   ): number;
 
   /**
-   * Writes `count` frames, one writev each. `list` holds, for each frame in turn: the number of its pieces (1 to 64), then
+   * Writes `count` frames, one write each. `list` holds, for each frame in turn: the number of its pieces (1 to 64), then
    * an offset into `bytes` and a length for each piece; the first piece begins with the virtio-net header.
    *
    * A frame the kernel refuses (EAGAIN, ENOBUFS, EINVAL, EIO of a device that is down, …) is skipped, never tried again:
@@ -107,6 +107,13 @@ declare namespace native {
    * @returns how many frames were written.
    */
   function write(fd: number, bytes: Uint8Array, list: Int32Array, count: number, refused: Int32Array): number;
+
+  /**
+   * Sums of 16-bit words in network byte order, folded with end-around carry (RFC 1071, not complemented), over `count`
+   * ranges of `bytes`: offset and length of range i at `ranges[2i]`, its sum in `sums[i]`. An odd last byte counts as the
+   * upper half of a word. RangeError for a range outside of `bytes`; the sums before it have then been written.
+   */
+  function sums(bytes: Uint8Array, ranges: Int32Array, count: number, sums: Int32Array): void;
 
   /**
    * PR_SET_NO_NEW_PRIVS: no program that this thread or its children run gains privileges. Threads that are there already

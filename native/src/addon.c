@@ -16,6 +16,7 @@ static bool define_functions(napi_env env, napi_value exports) {
       {"exec", execute},
       {"openDatagram", open_datagram},
       {"sendDatagram", send_datagram},
+      {"sums", sum_ranges},
   };
   for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++) {
     napi_value function;

@@ -22,6 +22,9 @@ bool define_offload(napi_env env, napi_value exports);
 napi_value read_burst(napi_env env, napi_callback_info info);
 napi_value write_burst(napi_env env, napi_callback_info info);
 
+/* sums.c */
+napi_value sum_ranges(napi_env env, napi_callback_info info);
+
 /* process.c */
 napi_value set_no_new_privs(napi_env env, napi_callback_info info);
 napi_value drop_bounding_set(napi_env env, napi_callback_info info);

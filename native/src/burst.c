@@ -136,7 +136,8 @@ napi_value write_burst(napi_env env, napi_callback_info info) {
     if (piece_count < 0) return NULL;
     ssize_t put;
     do {
-      put = writev(fd, pieces, piece_count);
+      /* Most frames have one piece, and the kernel need not fetch a vector for those. */
+      put = piece_count == 1 ? write(fd, pieces[0].iov_base, pieces[0].iov_len) : writev(fd, pieces, piece_count);
     } while (put < 0 && errno == EINTR);
     if (put >= 0) continue;
     int error = errno;

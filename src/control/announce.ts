@@ -1,13 +1,13 @@
 /** What the log says once the gateway serves, with two lines to try. */
 import { formatAddress6, formatPrefix4, formatPrefix6, type Prefix6 } from '../wire/address.js';
 import { embedAddress } from '../wire/rfc6052.js';
-import type { GatewayConfig } from './config/types.js';
 import type { Dns64 } from './dns64/index.js';
 import type { Log } from './log.js';
 import type { OpenDevice } from './queues.js';
+import { coalescing, type EffectiveConfig } from './settings.js';
 
 export function announce(
-  config: GatewayConfig,
+  config: EffectiveConfig,
   device: OpenDevice,
   setUp: readonly string[],
   dns64: Dns64 | undefined,
@@ -15,6 +15,8 @@ export function announce(
 ): void {
   for (const line of setUp) log.info({ event: 'set-up' }, line);
   const offloads = device.offloads.length === 0 ? 'none' : device.offloads.join(' ');
+  const coalesce = coalescing(config);
+  const joined = { none: 'no coalescing', tcp: 'TCP coalesced', all: 'TCP and UDP coalesced' }[coalesce];
   const pref64 = config.pref64 === null ? null : formatPrefix6(config.pref64);
   log.info(
     {
@@ -22,11 +24,12 @@ export function announce(
       device: device.name,
       workers: device.fds.length,
       offloads: device.offloads,
+      coalesce,
       pref64,
       pool4: config.pool4 === null ? null : formatPrefix4(config.pool4),
       dns64: dns64?.listening ?? [],
     },
-    `serving ${pref64 ?? 'explicit maps'} on ${device.name}: ${device.fds.length} workers, offloads ${offloads}`,
+    `serving ${pref64 ?? 'explicit maps'} on ${device.name}: ${device.fds.length} workers, offloads ${offloads}, ${joined}`,
   );
   if (config.pref64 !== null) {
     const ping = exampleAddress(config.pref64);

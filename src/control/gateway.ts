@@ -37,6 +37,7 @@ export class Gateway {
   #deviceAddresses: readonly InterfaceAddress[] = [];
   #isSetUpKept = false;
   #stopping: Promise<void> | undefined;
+  #offloads: readonly string[] = [];
   /** Reloads wait for each other. */
   #reloading: Promise<unknown> = Promise.resolve();
   #onLost: (message: string) => void = () => {};
@@ -77,6 +78,7 @@ export class Gateway {
       log,
     );
     this.#undo.push(() => device.close());
+    this.#offloads = device.offloads;
     this.#netdev = await configureNetdev(netdevSettings(this.#config), plainLog(log));
     this.#undo.push(() => (this.#isSetUpKept ? undefined : this.#netdev?.restore()));
     const translation = await Translation.start(this.#effective(this.#config), {
@@ -90,14 +92,14 @@ export class Gateway {
     this.#followAddresses();
     this.#undo.push(() => this.#dns64?.close());
     await this.#startDns64(config);
-    announce(config, device, this.#netdev.summary, this.#dns64, log);
+    announce(this.#effective(config), device, this.#netdev.summary, this.#dns64, log);
   }
 
   /** The configuration with the addresses that the device has now. */
   #effective(config: GatewayConfig): EffectiveConfig {
     const { name, addresses, configure } = config.device;
     this.#deviceAddresses = configure ? addresses : interfaceAddresses(name);
-    return { ...config, deviceAddresses: this.#deviceAddresses };
+    return { ...config, deviceAddresses: this.#deviceAddresses, offloads: this.#offloads };
   }
 
   /** Where somebody else gives the device its addresses, they may come and go at any time. */

@@ -9,6 +9,14 @@ export interface EffectiveConfig extends GatewayConfig {
   readonly maps: readonly ExplicitMap[];
   /** The kernel's addresses on the device, whoever set them. */
   readonly deviceAddresses: readonly InterfaceAddress[];
+  /** Names of the offloads that the device has. */
+  readonly offloads: readonly string[];
+}
+
+/** What can be joined: a kernel that does not cut super-frames of UDP for us does not take any from us either. */
+export function coalescing({ device, offloads }: EffectiveConfig): TranslatorSettings['coalesce'] {
+  if (!device.coalesce || !offloads.includes('TSO4')) return 'none';
+  return offloads.includes('USO4') ? 'all' : 'tcp';
 }
 
 /** The part of the configuration that the translators need. */
@@ -34,6 +42,7 @@ export function translatorSettings(config: EffectiveConfig): TranslatorSettings 
     clat: translation.clat,
     icmpErrorsPerSec: translation.icmpErrorsPerSec,
     icmpErrorBurst: translation.icmpErrorBurst,
+    coalesce: coalescing(config),
     logPackets: config.log.packets.filter((event) => event !== 'dyn'),
   };
 }

@@ -9,6 +9,7 @@ import { PrefixTable } from '../shm/prefix-table.js';
 import type { Tables, WorkerTask } from '../shm/worker-task.js';
 import { maskWord6 } from '../wire/address.js';
 import { WELL_KNOWN_PREFIX } from '../wire/rfc6052.js';
+import { VNET_DATA_VALID } from '../wire/vnet.js';
 import type { IcmpFragments } from './icmp-fragments.js';
 
 /** Verdicts: what became of a frame. A positive verdict is the index of the drop counter that it adds to. */
@@ -88,20 +89,27 @@ export class Context {
   clat = false;
   icmpErrorsPerMs = 0;
   icmpErrorBurst = 0;
+  coalesceUdp = false;
+  coalesceTcp = false;
+  /** VNET_DATA_VALID where frames are joined, so that its mark is kept; else 0. */
+  validMask = 0;
 
   // ICMP error budget.
   icmpTokens = Number.POSITIVE_INFINITY;
   icmpRefillMs = 0;
 
-  // IPv4 identifications: every worker walks its own residue class, so that two never give the same one at a time.
-  identification: number;
-  readonly identificationStep: number;
+  // IPv4 identifications: every worker goes round in a range of its own, so that two never give the same one at a time.
+  #identification: number;
+  readonly #firstIdentification: number;
+  readonly #identificationCount: number;
 
   /** Where fragmented echoes are held; null where they are dropped. */
   fragments: IcmpFragments | null = null;
 
   // The virtio-net header of the frame in hand.
   needsChecksum = false;
+  /** Its flag VNET_DATA_VALID, if that is of interest. */
+  validMark = 0;
   gsoType = 0;
   gsoSize = 0;
   checksumStart = 0;
@@ -154,8 +162,9 @@ export class Context {
     this.u8 = new Uint8Array(task.ring);
     this.dv = new DataView(task.ring);
     this.counters = workerCounters(task.counters, task.worker);
-    this.identification = task.worker;
-    this.identificationStep = task.workerCount;
+    this.#identificationCount = Math.floor(0x10000 / task.workerCount);
+    this.#firstIdentification = task.worker * this.#identificationCount;
+    this.#identification = this.#firstIdentification;
     this.configure(task);
   }
 
@@ -197,17 +206,18 @@ export class Context {
     this.icmpErrorsPerMs = s.icmpErrorsPerSec / 1000;
     this.icmpErrorBurst = s.icmpErrorBurst;
     this.icmpTokens = Math.min(this.icmpTokens, s.icmpErrorBurst);
+    this.coalesceUdp = s.coalesce === 'all';
+    this.coalesceTcp = s.coalesce !== 'none';
+    this.validMask = s.coalesce === 'none' ? 0 : VNET_DATA_VALID;
   }
 
   /** Takes `count` identifications in a row (RFC 6864: not repeated soon), and returns the first. */
   takeIdentifications(count: number): number {
-    const first = this.identification;
-    // The kernel numbers the segments of a super-frame first, first + 1, …; skip what any worker's neighbours may reach.
-    const steps =
-      count === 1
-        ? this.identificationStep
-        : Math.ceil(count / this.identificationStep + 1) * this.identificationStep;
-    this.identification = (first + steps) & 0xffff;
+    const end = this.#firstIdentification + this.#identificationCount;
+    let first = this.#identification;
+    // The kernel numbers the segments of a super-frame first, first + 1, …; none may reach into another worker's range.
+    if (first + count > end) first = this.#firstIdentification;
+    this.#identification = first + count;
     return first;
   }
 }

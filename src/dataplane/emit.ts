@@ -15,6 +15,7 @@ export function readVnetHeader(ctx: Context, offset: number): void {
   const at = offset - VNET_HEADER;
   const word = dv.getInt32(at);
   ctx.needsChecksum = ((word >>> 24) & VNET_NEEDS_CSUM) !== 0;
+  ctx.validMark = (word >>> 24) & ctx.validMask;
   ctx.gsoType = (word >>> 16) & 0xff;
   // Most frames leave nothing to an offload, and the other fields mean nothing then.
   if (word >>> 16 === 0) return;
@@ -23,11 +24,14 @@ export function readVnetHeader(ctx: Context, offset: number): void {
   ctx.checksumFieldOffset = (u8[at + 8] as number) | ((u8[at + 9] as number) << 8);
 }
 
-/** Puts a frame on the list whose virtio-net header is all zero: nothing left to an offload. */
+/**
+ * Puts a frame on the list that leaves nothing to an offload. Its virtio-net header is zero, but for the mark of a valid checksum
+ * where frames are joined afterwards (coalesce.ts takes it away).
+ */
 export function emitPlain(ctx: Context, offset: number, length: number): void {
   const { dv } = ctx;
   const at = offset - VNET_HEADER;
-  dv.setInt32(at, 0);
+  dv.setInt32(at, ctx.validMark << 24);
   dv.setInt32(at + 4, 0);
   dv.setInt16(at + 8, 0);
   push(ctx, at, length);
@@ -46,15 +50,29 @@ export function emitOffloaded(
   headerLength: number,
   checksumStart: number,
 ): void {
-  const { u8 } = ctx;
   const at = offset - VNET_HEADER;
+  const gsoSize = gsoType === 0 ? 0 : ctx.gsoSize;
+  writeVnetHeader(ctx, at, gsoType, headerLength, gsoSize, checksumStart, ctx.checksumFieldOffset);
+  push(ctx, at, length);
+}
+
+/** Writes a virtio-net header at `at` that leaves the checksum to an offload; see wire/vnet.ts for the fields. */
+export function writeVnetHeader(
+  ctx: Context,
+  at: number,
+  gsoType: number,
+  headerLength: number,
+  gsoSize: number,
+  checksumStart: number,
+  checksumField: number,
+): void {
+  const { u8 } = ctx;
   u8[at] = VNET_NEEDS_CSUM;
   u8[at + 1] = gsoType;
   set16le(u8, at + 2, headerLength);
-  set16le(u8, at + 4, gsoType === 0 ? 0 : ctx.gsoSize);
+  set16le(u8, at + 4, gsoSize);
   set16le(u8, at + 6, checksumStart);
-  set16le(u8, at + 8, ctx.checksumFieldOffset);
-  push(ctx, at, length);
+  set16le(u8, at + 8, checksumField);
 }
 
 function push(ctx: Context, vnetAt: number, length: number): void {

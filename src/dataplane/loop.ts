@@ -20,6 +20,7 @@ import type { FromWorker, Tables, WorkerTask } from '../shm/worker-task.js';
 import type { Address6 } from '../wire/address.js';
 import { IPV6_HEADER, IPV6_SOURCE } from '../wire/ip.js';
 import { VNET_GSO_TYPE, VNET_HEADER } from '../wire/vnet.js';
+import { Coalescer } from './coalesce.js';
 import { type Context, count, HOLD } from './context.js';
 import { DROP_HOLD_FULL, HELD_NEW_HOST, HELD_NOT, HoldArea } from './hold.js';
 import { PacketLog } from './packet-log.js';
@@ -57,6 +58,7 @@ export class Loop {
   readonly #send: (message: FromWorker) => void;
   /** Null where no packet is to be logged. */
   #packetLog: PacketLog | null;
+  readonly #coalescer: Coalescer;
   readonly #frames = new Int32Array(new SharedArrayBuffer(BURST_FRAMES * 8));
   readonly #refused = new Int32Array(new SharedArrayBuffer(8));
   /** Numbers of the held hosts that have their answer. */
@@ -75,6 +77,7 @@ export class Loop {
     this.#state = new Int32Array(task.state);
     this.#epoch = epochWord(task.worker);
     this.#hold = new HoldArea(this.#ctx);
+    this.#coalescer = new Coalescer(this.#ctx);
     this.#questions = new HostRing(task.questions);
     this.#answers = new HostRing(task.answers);
     this.#send = send;
@@ -198,7 +201,9 @@ export class Loop {
     const ctx = this.#ctx;
     if (ctx.listFrames !== 0) {
       const refused = this.#refused;
-      native.write(this.#task.fd, ctx.u8, ctx.list, ctx.listFrames, refused);
+      const joined = ctx.coalesceTcp && ctx.listFrames > 1 ? this.#coalescer.run() : 0;
+      const list = joined === 0 ? ctx.list : this.#coalescer.list;
+      native.write(this.#task.fd, ctx.u8, list, joined === 0 ? ctx.listFrames : joined, refused);
       count(ctx, FRAMES_OUT, ctx.listFrames);
       count(ctx, BYTES_OUT, ctx.listBytes);
       if (refused[0] !== 0) count(ctx, WRITE_REFUSED, refused[0] as number);

@@ -26,6 +26,8 @@ export const COUNTER_NAMES = [
   'hosts-asked',
   'fragments-made',
   'segments-made',
+  'super-frames-made',
+  'frames-coalesced',
   'write-refused',
   'drop-not-ip',
   'drop-v4-malformed',

@@ -30,6 +30,8 @@ export interface TranslatorSettings {
   readonly clat: boolean;
   readonly icmpErrorsPerSec: number;
   readonly icmpErrorBurst: number;
+  /** Which flows' frames are joined into super-frames on the way out. */
+  readonly coalesce: 'none' | 'tcp' | 'all';
   /** What to log packet by packet. */
   readonly logPackets: readonly PacketKind[];
 }

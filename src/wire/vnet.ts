@@ -12,6 +12,8 @@ export const VNET_GSO_TYPE = 1;
 
 /** The checksum field holds the pseudo-header's sum; whoever sends the frame must complete it. */
 export const VNET_NEEDS_CSUM = 1;
+/** The checksum has been verified. */
+export const VNET_DATA_VALID = 2;
 
 export const GSO_NONE = 0;
 export const GSO_TCPV4 = 1;

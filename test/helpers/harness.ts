@@ -89,6 +89,7 @@ export const DEFAULT_SETTINGS: TranslatorSettings = {
   clat: false,
   icmpErrorsPerSec: 1e9,
   icmpErrorBurst: 1e9,
+  coalesce: 'none',
   logPackets: [],
 };
 

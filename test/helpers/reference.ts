@@ -44,8 +44,9 @@ export class Reference implements Gateway {
   }
 
   takeIds(used: number): number {
-    const id = this.#nextId;
-    this.#nextId = (this.#nextId + used) % 65536;
+    // A run of them does not go round.
+    const id = this.#nextId + used > 65536 ? 0 : this.#nextId;
+    this.#nextId = id + used;
     return id;
   }
 

@@ -189,6 +189,7 @@ export const schema = table({
     forwarding: boolean.default(true),
     masquerade: masquerade.default(true),
     offload: boolean.default(true),
+    coalesce: boolean.default(true),
   }).prefault({}),
   translation: table({
     'ipv6-mtu': integer(1280, 65535).optional(),

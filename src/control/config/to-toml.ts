@@ -47,6 +47,7 @@ export function formatToml(config: GatewayConfig): string {
         ['forwarding', device.forwarding, standard.device.forwarding],
         ['masquerade', device.masquerade, standard.device.masquerade],
         ['offload', device.offload, standard.device.offload],
+        ['coalesce', device.coalesce, standard.device.coalesce],
       ],
     ],
     [

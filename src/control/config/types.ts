@@ -34,6 +34,8 @@ export interface DeviceConfig {
   readonly masquerade: boolean | string;
   /** Whether to use the kernel's offloads (super-frames). */
   readonly offload: boolean;
+  /** Whether to join frames of a flow into super-frames on the way out; no effect without `offload`. */
+  readonly coalesce: boolean;
 }
 
 export interface TranslationConfig {

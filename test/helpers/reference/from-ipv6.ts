@@ -106,7 +106,7 @@ export function fromIpv6(gateway: Gateway, raw: Uint8Array, vnet: Vnet): Frame[]
 
   const isLarge = isIcmpError ? 20 + payload.length > LARGEST_WITHOUT_DF : df;
   const count = segmentCount(offload);
-  const id = fragment ? fragment.id % 65536 : isLarge ? 0 : gateway.takeIds(count === 1 ? 1 : count + 1);
+  const id = fragment ? fragment.id % 65536 : isLarge ? 0 : gateway.takeIds(count);
   const result: Packet4 = {
     tos: settings.copyTrafficClass ? packet.trafficClass : 0,
     totalLength: 20 + payload.length,

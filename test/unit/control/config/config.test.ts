@@ -47,6 +47,7 @@ test('an empty file is the default configuration', () => {
       forwarding: true,
       masquerade: true,
       offload: true,
+      coalesce: true,
       up: false,
       routes: [],
     },

@@ -51,6 +51,7 @@ const CONFIG: GatewayConfig = {
     forwarding: true,
     masquerade: 'eth0',
     offload: true,
+    coalesce: true,
   },
   translation: {
     ipv6Mtu: null,
