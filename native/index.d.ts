@@ -100,7 +100,7 @@ declare namespace native {
    * an offset into `bytes` and a length for each piece; the first piece begins with the virtio-net header.
    *
    * A frame the kernel refuses (EAGAIN, ENOBUFS, EINVAL, EIO of a device that is down, …) is skipped, never tried again:
-   * `refused[0]` counts them in this call and `refused[1]` is the last errno. EBADF, EBADFD (the device has been
+   * `refused[0]` counts them in this call, `refused[1]` is the last errno, and in the list their numbers of pieces are negated. EBADF, EBADFD (the device has been
    * deleted) and EFAULT are thrown. So is a RangeError for a piece outside of `bytes` or a list that ends early; the frames
    * before that one have then been written, and nothing of that one. A piece may be empty; pieces may overlap.
    *

@@ -132,6 +132,7 @@ napi_value write_burst(napi_env env, napi_callback_info info) {
   size_t at = 0;
   for (int64_t frame = 0; frame < count; frame++) {
     struct iovec pieces[MAX_PIECES];
+    size_t count_at = at;
     int piece_count = next_frame(env, &bytes, &list, &at, frame, pieces);
     if (piece_count < 0) return NULL;
     ssize_t put;
@@ -145,6 +146,7 @@ napi_value write_burst(napi_env env, napi_callback_info info) {
       throw_queue_error(env, error, "writev", fd);
       return NULL;
     }
+    store(&list, count_at, -piece_count);
     store(&refused, 0, ++refusals);
     store(&refused, 1, error);
   }

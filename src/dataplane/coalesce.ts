@@ -74,6 +74,7 @@ const TCP_ACKNOWLEDGEMENT = 8;
 const TCP_OFFSET_FLAGS_WINDOW = 12;
 const TCP_FLAGS = 13;
 const TCP_CHECKSUM = 16;
+const TCP_URGENT = 18;
 const TCP_HEADER = 20;
 const FIN = 0x01;
 const PSH = 0x08;
@@ -100,7 +101,7 @@ export class Coalescer {
   readonly #upper = new Int32Array(MAX_FRAMES);
   readonly #payload = new Int32Array(MAX_FRAMES);
   readonly #end = new Int32Array(MAX_FRAMES);
-  readonly #isTrusted = new Uint8Array(MAX_FRAMES);
+  readonly #flags = new Uint8Array(MAX_FRAMES);
   readonly #head = new Int32Array(MAX_FRAMES);
   readonly #next = new Int32Array(MAX_FRAMES);
 
@@ -123,6 +124,12 @@ export class Coalescer {
    * where nothing was joined and the context's own list stands.
    */
   run(): number {
+    const { u8, list, listFrames } = this.#ctx;
+    if (listFrames === 1) {
+      const at = list[1] as number;
+      u8[at] = (u8[at] as number) & ~VNET_DATA_VALID;
+      return 0;
+    }
     if (!this.#match()) return 0;
     this.#verify();
     return this.#build();
@@ -146,7 +153,7 @@ export class Coalescer {
       const flags = u8[vnetAt] as number;
       // The mark of a checksum is for us: a driver may not set it.
       u8[vnetAt] = flags & ~VNET_DATA_VALID;
-      this.#isTrusted[i] = flags;
+      this.#flags[i] = flags;
       // Pieces are fragments.
       if (pieces !== 1) this.#closeAll();
       else joined += this.#place(i, vnetAt + VNET_HEADER);
@@ -217,7 +224,7 @@ export class Coalescer {
     const { u8 } = this.#ctx;
     const at = this.#at[i] as number;
     const end = this.#end[i] as number;
-    const isPartial = ((this.#isTrusted[i] as number) & VNET_NEEDS_CSUM) !== 0;
+    const isPartial = ((this.#flags[i] as number) & VNET_NEEDS_CSUM) !== 0;
     if (u8[at + VNET_GSO_TYPE] !== 0) return 0;
     if (protocol === PROTO_UDP) {
       if (!this.#ctx.coalesceUdp || get16(u8, upper + UDP_LENGTH) !== end - upper) return 0;
@@ -284,6 +291,8 @@ export class Coalescer {
     const word = dv.getInt32(upper + TCP_OFFSET_FLAGS_WINDOW);
     const differing = word ^ dv.getInt32(otherUpper + TCP_OFFSET_FLAGS_WINDOW);
     if ((differing & ~MAY_DIFFER) !== 0 || (word & (CWR << 16)) !== 0) return false;
+    // The urgent pointer means nothing without URG, but segments would get the first one's.
+    if (get16(u8, upper + TCP_URGENT) !== get16(u8, otherUpper + TCP_URGENT)) return false;
     const end = (this.#payload[i] as number) - upper;
     for (let option = TCP_HEADER; option < end; option += 4) {
       if (dv.getInt32(upper + option) !== dv.getInt32(otherUpper + option)) return false;
@@ -310,7 +319,7 @@ export class Coalescer {
     const ctx = this.#ctx;
     let ranges = 0;
     for (let i = 0; i < ctx.listFrames; i++) {
-      if ((this.#count[this.#head[i] as number] as number) < 2 || this.#isTrusted[i] !== 0) continue;
+      if ((this.#count[this.#head[i] as number] as number) < 2 || this.#flags[i] !== 0) continue;
       const upper = this.#upper[i] as number;
       this.#ranges[2 * ranges] = upper;
       this.#ranges[2 * ranges + 1] = (this.#end[i] as number) - upper;

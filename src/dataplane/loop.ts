@@ -19,7 +19,7 @@ import { CLOCK, EPOCH_BUSY, epochWord, GENERATION, POOL_FULL } from '../shm/shar
 import type { FromWorker, Tables, WorkerTask } from '../shm/worker-task.js';
 import type { Address6 } from '../wire/address.js';
 import { IPV6_HEADER, IPV6_SOURCE } from '../wire/ip.js';
-import { VNET_GSO_TYPE, VNET_HEADER } from '../wire/vnet.js';
+import { VNET_GSO_TYPE, VNET_HEADER, VNET_HEADER_LENGTH } from '../wire/vnet.js';
 import { Coalescer } from './coalesce.js';
 import { type Context, count, HOLD } from './context.js';
 import { DROP_HOLD_FULL, HELD_NEW_HOST, HELD_NOT, HoldArea } from './hold.js';
@@ -44,7 +44,14 @@ const DROP_REFUSED = counter('drop-refused');
 const BURSTS_PER_TURN = 16;
 /** A burst shorter than this has emptied the queue. */
 const LONG_BURST = 16;
+/** Frames of a turn that make the next one a sparse one. */
+const SPARSE_FRAMES = 2;
 const ANSWERS_PER_BURST = 1024;
+/** A worker that has seen so many bursts has nothing to rehearse. */
+const BUSY_BURSTS = 5000;
+
+/** Where frames come from and go to: the native addon's functions for a queue. */
+export type FrameIo = Pick<typeof native, 'read' | 'write'>;
 
 export class Loop {
   readonly #task: WorkerTask;
@@ -56,11 +63,15 @@ export class Loop {
   readonly #questions: HostRing;
   readonly #answers: HostRing;
   readonly #send: (message: FromWorker) => void;
+  readonly #read: FrameIo['read'];
+  readonly #write: FrameIo['write'];
   /** Null where no packet is to be logged. */
   #packetLog: PacketLog | null;
   readonly #coalescer: Coalescer;
   readonly #frames = new Int32Array(new SharedArrayBuffer(BURST_FRAMES * 8));
   readonly #refused = new Int32Array(new SharedArrayBuffer(8));
+  /** The last turn had hardly a frame. */
+  #isSparse = true;
   /** Numbers of the held hosts that have their answer. */
   readonly #released: number[] = [];
   readonly #takeAnswer = (host: Address6, answer: number) => {
@@ -71,8 +82,10 @@ export class Loop {
   readonly #translateHeld = (offset: number, length: number) => this.#translate(offset, length, false);
 
   /** @param send to control */
-  constructor(task: WorkerTask, send: (message: FromWorker) => void) {
+  constructor(task: WorkerTask, send: (message: FromWorker) => void, io: FrameIo = native) {
     this.#task = task;
+    this.#read = io.read;
+    this.#write = io.write;
     this.#ctx = createContext(task);
     this.#state = new Int32Array(task.state);
     this.#epoch = epochWord(task.worker);
@@ -84,6 +97,11 @@ export class Loop {
     this.#packetLog = PacketLog.of(this.#ctx, task.settings);
   }
 
+  /** Whether so many frames have come that the JIT has been busy with them. */
+  get isBusy(): boolean {
+    return (this.#ctx.counters[BURSTS] as number) > BUSY_BURSTS;
+  }
+
   /** Works with other settings and tables from now on. Never in the middle of a burst. */
   reload(tables: Tables): void {
     reconfigure(this.#ctx, tables);
@@ -91,11 +109,21 @@ export class Loop {
     this.#packetLog = PacketLog.of(this.#ctx, tables.settings);
   }
 
-  /** Serves the queue until it is empty or others deserve a turn. Throws what the device throws (see native `read`). */
+  /**
+   * Serves the queue until it is empty or others deserve a turn. Throws what the device throws (see native `read`).
+   *
+   * Where frames come one at a time, the read that finds the queue empty is worth more behind the write than before it: the frame
+   * is on its way sooner, and an answer that it caused on this very machine is found without another round of the event loop.
+   */
   serve(): void {
+    let frames = 0;
     for (let i = 0; i < BURSTS_PER_TURN; i++) {
-      if (this.#burst() < LONG_BURST) return;
+      const isSparse = this.#isSparse && i < SPARSE_FRAMES;
+      const n = this.#burst(isSparse ? 1 : BURST_FRAMES);
+      frames += n;
+      if (isSparse ? n === 0 : n < LONG_BURST) break;
     }
+    this.#isSparse = frames <= SPARSE_FRAMES;
   }
 
   /** Sends held frames whose hosts have their answer, without reading. */
@@ -135,12 +163,12 @@ export class Loop {
     Atomics.store(this.#state, this.#epoch, 0);
   }
 
-  #burst(): number {
+  #burst(maxFrames: number): number {
     this.#enter();
     const { fd } = this.#task;
     const { u8 } = this.#ctx;
     const frames = this.#frames;
-    const n = native.read(fd, u8, 0, BURST_BYTES, HEADROOM, frames, BURST_FRAMES);
+    const n = this.#read(fd, u8, 0, BURST_BYTES, HEADROOM, frames, maxFrames);
     for (let i = 0; i < n; i++) this.#translate(frames[2 * i] as number, frames[2 * i + 1] as number, true);
     count(this.#ctx, BURSTS, 1);
     this.#leave();
@@ -201,16 +229,42 @@ export class Loop {
     const ctx = this.#ctx;
     if (ctx.listFrames !== 0) {
       const refused = this.#refused;
-      const joined = ctx.coalesceTcp && ctx.listFrames > 1 ? this.#coalescer.run() : 0;
+      const joined = ctx.coalesceTcp ? this.#coalescer.run() : 0;
       const list = joined === 0 ? ctx.list : this.#coalescer.list;
-      native.write(this.#task.fd, ctx.u8, list, joined === 0 ? ctx.listFrames : joined, refused);
+      const frames = joined === 0 ? ctx.listFrames : joined;
+      this.#write(this.#task.fd, ctx.u8, list, frames, refused);
+      if (refused[0] !== 0) this.#takeOffRefused(list, frames);
       count(ctx, FRAMES_OUT, ctx.listFrames);
       count(ctx, BYTES_OUT, ctx.listBytes);
-      if (refused[0] !== 0) count(ctx, WRITE_REFUSED, refused[0] as number);
       ctx.listEnd = 0;
       ctx.listFrames = 0;
       ctx.listBytes = 0;
     }
     ctx.scratchEnd = SCRATCH_START;
+  }
+
+  /**
+   * Takes frames that the device refused off those that are out: none is tried again. What was joined counts as what it was joined
+   * from, headers included.
+   */
+  #takeOffRefused(list: Int32Array, frames: number): void {
+    const ctx = this.#ctx;
+    for (let i = 0, at = 0; i < frames; i++) {
+      const pieces = list[at] as number;
+      const vnetAt = list[at + 1] as number;
+      const end = at + 1 + 2 * Math.abs(pieces);
+      if (pieces < 0) {
+        // A frame of several pieces was joined, or is a fragment with its headers elsewhere.
+        const isJoined = pieces < -1 && ctx.u8[vnetAt + VNET_GSO_TYPE] !== 0;
+        const refused = isJoined ? -pieces : 1;
+        let bytes = -VNET_HEADER;
+        for (let length = at + 2; length < end; length += 2) bytes += list[length] as number;
+        if (isJoined) bytes += (refused - 1) * (ctx.u8[vnetAt + VNET_HEADER_LENGTH] as number);
+        ctx.listFrames -= refused;
+        ctx.listBytes -= bytes;
+        count(ctx, WRITE_REFUSED, refused);
+      }
+      at = end;
+    }
   }
 }

@@ -2,6 +2,7 @@
 import native from '#native';
 import type { FromWorker, ToWorker, WorkerTask } from '../shm/worker-task.js';
 import { Loop } from './loop.js';
+import { rehearse } from './rehearsal.js';
 
 /** How a task ended. */
 export interface WorkerEnd {
@@ -47,5 +48,6 @@ export default function serveQueue(task: WorkerTask): Promise<WorkerEnd> {
       }
     });
     send({ type: 'serving' });
+    rehearse(task, () => loop.isBusy);
   });
 }

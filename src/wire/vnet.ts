@@ -9,6 +9,8 @@
 export const VNET_HEADER = 10;
 /** Offset of gso_type. */
 export const VNET_GSO_TYPE = 1;
+/** Offset of hdr_len, whose upper byte is 0 for all headers that we write. */
+export const VNET_HEADER_LENGTH = 2;
 
 /** The checksum field holds the pseudo-header's sum; whoever sends the frame must complete it. */
 export const VNET_NEEDS_CSUM = 1;

@@ -159,12 +159,7 @@ export class Harness {
     const offset = at + HEADROOM;
     if (offset + bytes.length > BURST_BYTES) throw new Error('frame does not fit the ring');
     ctx.u8.set(bytes, offset);
-    const header = offset - VNET_HEADER;
-    ctx.u8[header] = vnet.flags;
-    ctx.u8[header + 1] = vnet.gsoType;
-    for (const [i, value] of [vnet.hdrLen, vnet.gsoSize, vnet.csumStart, vnet.csumOffset].entries()) {
-      ctx.dv.setUint16(header + 2 + 2 * i, value, true);
-    }
+    putVnet(ctx, offset, vnet);
     ctx.listEnd = 0;
     ctx.listFrames = 0;
     ctx.scratchEnd = SCRATCH_START;
@@ -172,38 +167,48 @@ export class Harness {
     const verdict = translateFrame(ctx, offset, bytes.length);
     packetLog?.after(verdict);
     ctx.fragments?.reclaim();
-    return { verdict: verdictName(verdict), frames: this.#frames() };
+    return { verdict: verdictName(verdict), frames: listedFrames(ctx.u8, ctx.list, ctx.listFrames) };
   }
 
   count(name: CounterName): number {
     return readCounters(this.counters)[name];
   }
+}
 
-  #frames(): Outcome['frames'] {
-    const { ctx } = this;
-    const frames: Outcome['frames'] = [];
-    let at = 0;
-    for (let i = 0; i < ctx.listFrames; i++) {
-      const pieces = ctx.list[at++] as number;
-      const parts: Uint8Array[] = [];
-      for (let piece = 0; piece < pieces; piece++) {
-        const offset = ctx.list[at++] as number;
-        parts.push(ctx.u8.slice(offset, offset + (ctx.list[at++] as number)));
-      }
-      const whole = Buffer.concat(parts);
-      frames.push({
-        vnet: {
-          flags: whole.readUInt8(0),
-          gsoType: whole.readUInt8(1),
-          hdrLen: whole.readUInt16LE(2),
-          gsoSize: whole.readUInt16LE(4),
-          csumStart: whole.readUInt16LE(6),
-          csumOffset: whole.readUInt16LE(8),
-        },
-        bytes: new Uint8Array(whole.subarray(VNET_HEADER)),
-      });
+/** The frames on a list as the native addon's `write` takes it. */
+export function listedFrames(u8: Uint8Array, list: Int32Array, count: number): Outcome['frames'] {
+  const frames: Outcome['frames'] = [];
+  let at = 0;
+  for (let i = 0; i < count; i++) {
+    const pieces = list[at++] as number;
+    const parts: Uint8Array[] = [];
+    for (let piece = 0; piece < pieces; piece++) {
+      const offset = list[at++] as number;
+      parts.push(u8.slice(offset, offset + (list[at++] as number)));
     }
-    return frames;
+    const whole = Buffer.concat(parts);
+    frames.push({
+      vnet: {
+        flags: whole.readUInt8(0),
+        gsoType: whole.readUInt8(1),
+        hdrLen: whole.readUInt16LE(2),
+        gsoSize: whole.readUInt16LE(4),
+        csumStart: whole.readUInt16LE(6),
+        csumOffset: whole.readUInt16LE(8),
+      },
+      bytes: new Uint8Array(whole.subarray(VNET_HEADER)),
+    });
+  }
+  return frames;
+}
+
+/** Writes a virtio-net header before `offset`. */
+export function putVnet(ctx: Context, offset: number, vnet: Vnet): void {
+  const header = offset - VNET_HEADER;
+  ctx.u8[header] = vnet.flags;
+  ctx.u8[header + 1] = vnet.gsoType;
+  for (const [i, value] of [vnet.hdrLen, vnet.gsoSize, vnet.csumStart, vnet.csumOffset].entries()) {
+    ctx.dv.setUint16(header + 2 + 2 * i, value, true);
   }
 }
 

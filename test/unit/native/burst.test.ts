@@ -172,6 +172,7 @@ test('a frame that the kernel refuses is skipped and counted', async () => {
   const refused = new Int32Array(2);
   assert.equal(native.write(link.fd, bytes, list, 3, refused), 2);
   assert.deepEqual([...refused], [1, 22], 'EINVAL');
+  assert.deepEqual([list[0], list[3], list[6]], [1, -1, 1], 'which one');
   await receiver.wait(2);
   assert.deepEqual(receiver.received, ['before', 'after']);
   assert.equal(native.write(link.fd, bytes, list, 1, refused), 1);
