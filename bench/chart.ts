@@ -17,7 +17,8 @@ const GAP = 4;
 const HEADING_HEIGHT = 30;
 const COLOURS = ['#7a8794', '#c77d2e', '#2f7fb8', '#1b5e8f', '#4c9a6a'];
 
-const escapeText = (text: string) =>
+/** Text as XML content. */
+export const escapeText = (text: string) =>
   text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
 
 /** A text element; `y` is its baseline. */

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Lab, SERVER4, under } from '../test/helpers/lab.js';
+import { type GatewayProcess, type Lab, SERVER4, under } from '../test/helpers/lab.js';
 import { fetchPeer } from '../test/helpers/peers.js';
 
 export const SERVER6 = '2001:db8:2::2';
@@ -65,17 +65,28 @@ export interface OursOptions {
   readonly top?: string;
 }
 
+/** Starts the gateway with this many workers. */
+export async function startNat64d(
+  lab: Lab,
+  workers: number,
+  options: OursOptions = {},
+): Promise<{ gateway: GatewayProcess; running: Running }> {
+  const top = `workers = ${workers}\npool4 = "${POOL4}"\nmax-maps-per-64 = 0\n${options.top ?? ''}`;
+  const toml = `${top}[device]\nmasquerade = false\n${options.device ?? ''}\n[dns64]\nenabled = false\n`;
+  const gateway = await lab.startGateway({ toml, nodeOptions: options.nodeOptions ?? [] });
+  const device = gateway.events('ready')[0]?.device as string;
+  const { pid } = gateway;
+  return {
+    gateway,
+    running: { target: under(SERVER4), ipHeader: 20, device, pid, stop: () => gateway.stop() },
+  };
+}
+
 /** The gateway with this many workers. */
 export function nat64d(workers: number, options: OursOptions = {}, name = ''): Contender {
   return {
     name: name || `nat64d, ${workers} worker${workers > 1 ? 's' : ''}`,
-    async start(lab) {
-      const top = `workers = ${workers}\npool4 = "${POOL4}"\nmax-maps-per-64 = 0\n${options.top ?? ''}`;
-      const toml = `${top}[device]\nmasquerade = false\n${options.device ?? ''}\n[dns64]\nenabled = false\n`;
-      const gateway = await lab.startGateway({ toml, nodeOptions: options.nodeOptions ?? [] });
-      const device = gateway.events('ready')[0]?.device as string;
-      return { target: under(SERVER4), ipHeader: 20, device, pid: gateway.pid, stop: () => gateway.stop() };
-    },
+    start: async (lab) => (await startNat64d(lab, workers, options)).running,
   };
 }
 

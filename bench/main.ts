@@ -7,6 +7,12 @@ function number(text: string): number {
   return value;
 }
 
+function integer(text: string): number {
+  const value = number(text);
+  if (!Number.isInteger(value)) throw new InvalidArgumentError('It must be a whole number.');
+  return value;
+}
+
 const program = new Command('npm run bench --')
   .description('Benchmarks. Each prints a table and writes JSON, most an SVG chart too, into bench/results.')
   .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2));
@@ -19,16 +25,40 @@ program
   .option('--only <text>', 'only loads with this in their name', '')
   .action(async (options) => (await import('./throughput.bench.js')).run(options));
 program
-  .command('translate')
-  .description('nanoseconds that the translator takes for a frame')
-  .action(async () => (await import('./translate.bench.js')).run());
-program
-  .command('lookup')
-  .description('nanoseconds that a lookup takes with 10 to 100,000 maps')
-  .action(async () => (await import('./lookup.bench.js')).run());
+  .command('micro')
+  .description('nanoseconds that each part takes for a frame, a lookup or a map, without a device')
+  .action(async () => (await import('./micro.bench.js')).run());
 program
   .command('pool')
   .description('what allocation, expiry and dynamic.map cost with a /10')
   .action(async () => (await import('./pool.bench.js')).run());
+program
+  .command('control')
+  .description('how soon a reload and a stop take effect, idle and under full load (root)')
+  .action(async () => (await import('./control.bench.js')).run());
+program
+  .command('soak')
+  .description('memory, descriptors and CPU, idle and under load (root)')
+  .option('--minutes <n>', 'of load', number, 10)
+  .action(async (options) => (await import('./soak.bench.js')).run(options));
+program
+  .command('profile')
+  .description('where the time goes, with flame graphs (root, perf)')
+  .action(async () => (await import('./profile.bench.js')).run());
+program
+  .command('load')
+  .description('load on a gateway anywhere: round trips to a machine behind it that runs `echo`')
+  .requiredOption('--target <address>', 'the machine, as its clients reach it through the gateway')
+  .option('--port <n>', 'its UDP port', integer, 6401)
+  .option('--flows <n>', 'sockets', integer, 16)
+  .option('--size <bytes>', 'of a datagram', integer, 200)
+  .option('--rate <n>', 'datagrams a second (default: as fast as it goes)', number)
+  .option('--seconds <n>', 'how long', number, 10)
+  .action(async (options) => (await import('./load.bench.js')).run(options));
+program
+  .command('echo')
+  .description('answers the datagrams of `load`')
+  .option('--port <n>', 'UDP port', integer, 6401)
+  .action(async ({ port }) => (await import('./load.bench.js')).echo(port));
 
 await program.parseAsync();

@@ -33,11 +33,11 @@ const UNIX_SEC = Math.floor(Date.now() / 1000);
 const FULL = 'full/dynamic.map';
 
 /** Host `n`: no two alike, eight to a /64, spread over the pool as real ones are. */
-function hostOf(n: number): Address6 {
+export function hostOf(n: number): Address6 {
   return [0x20010db8, n >>> 3, Math.imul(n, 0x9e3779b1), Math.imul(n ^ 0x5bd1e995, 0x85ebca6b)];
 }
 
-function makePool(length: number): { pool: DynamicPool; lastSeen: Int32Array } {
+export function makePool(length: number): { pool: DynamicPool; lastSeen: Int32Array } {
   const hosts = createHostTable(
     BASE,
     2 ** (32 - length),

@@ -1,0 +1,81 @@
+/**
+ * What the gateway needs over time: `npm run bench -- soak --minutes N`. Memory, descriptors and CPU when idle, with 65,536 maps and
+ * under load; the slope of memory over the second half of the load says whether it grows.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Lab } from '../test/helpers/lab.js';
+import { drawLine } from './chart.js';
+import { nat64d } from './contenders.js';
+import { cpuSeconds, ECHO_PORT, LOADGEN, measureEcho, measureFlood, openSink, startFlood } from './loads.js';
+import { printTable, writeResults, writeText } from './report.js';
+import { slope } from './statistics.js';
+
+const HOSTS = 65_536;
+/** That many new hosts a second are let in without loss. */
+const HOSTS_PER_SEC = 20_000;
+const IDLE_SEC = 20;
+const SAMPLE_SEC = 5;
+const ECHO_LOAD = { flows: 64, size: 200, rate: 2000 };
+
+const residentMiB = (pid: number) =>
+  Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024;
+const descriptors = (pid: number) => readdirSync(`/proc/${pid}/fd`).length;
+
+/** Per cent of one CPU over a while in which nothing is sent. */
+async function idlePercent(pid: number): Promise<number> {
+  const before = cpuSeconds(pid);
+  await sleep(IDLE_SEC * 1000);
+  return ((cpuSeconds(pid) - before) / IDLE_SEC) * 100;
+}
+
+export async function run({ minutes }: { minutes: number }): Promise<void> {
+  const lab = new Lab({ clientAddresses: 1 });
+  const rows: { what: string; value: string; target: string }[] = [];
+  const add = (what: string, value: number, unit: string, target = '') =>
+    rows.push({ what, value: `${Number(value.toPrecision(3))} ${unit}`, target });
+  try {
+    lab.ip(lab.server, 'route add 10.64.0.0/12 via 203.0.113.1');
+    await openSink(lab);
+    lab.spawn(lab.server, LOADGEN, ['echo', '--port', String(ECHO_PORT)]);
+    const running = await nat64d(2).start(lab);
+    const pid = running.pid as number;
+    await sleep(3000);
+    add('resident, after the start', residentMiB(pid), 'MiB');
+    add('CPU when idle', await idlePercent(pid), '%', '< 0.5 %');
+
+    const seconds = HOSTS / HOSTS_PER_SEC + 1;
+    await measureFlood(lab, running, { size: 64, flows: HOSTS, hosts: HOSTS, rate: HOSTS_PER_SEC }, seconds);
+    add(`resident, with ${HOSTS} maps`, residentMiB(pid), 'MiB', '< 150 MB');
+    add('CPU when idle, with these maps', await idlePercent(pid), '%', '< 0.5 %');
+
+    const atStart = descriptors(pid);
+    const flood = startFlood(lab, running, { size: 64, flows: HOSTS, hosts: HOSTS }, minutes * 60);
+    const samples: [seconds: number, mib: number][] = [];
+    const startMs = performance.now();
+    const elapsed = () => (performance.now() - startMs) / 1000;
+    while (elapsed() < minutes * 60 - SAMPLE_SEC) {
+      samples.push([elapsed(), residentMiB(pid)]);
+      if (process.stderr.isTTY) process.stderr.write(`\r${Math.round(elapsed())} s of ${minutes * 60} `);
+      await sleep(SAMPLE_SEC * 1000);
+    }
+    if (process.stderr.isTTY) process.stderr.write('\n');
+    if (flood.exitCode === null) await new Promise((resolve) => flood.once('close', resolve));
+    const second = samples.slice(samples.length >> 1);
+    const least = Math.min(...samples.map(([, mib]) => mib));
+    const most = Math.max(...samples.map(([, mib]) => mib));
+    add(`resident under load for ${minutes} min, least`, least, 'MiB');
+    add(`resident under load for ${minutes} min, most`, most, 'MiB');
+    add('growth in the second half', slope(second) * 60, 'MiB/min', '0');
+    add('descriptors opened and not closed', descriptors(pid) - atStart, '', '0');
+    const echo = await measureEcho(lab, running, ECHO_LOAD, 5);
+    const lost = echo.sent - echo.received - echo.refused;
+    add('lost of 10,000 round trips afterwards', lost, '', '0');
+    await running.stop();
+    printTable(rows);
+    const chart = drawLine(`nat64d: memory under load`, 'seconds', 'MiB resident', samples);
+    console.log(`\n${writeResults('soak', rows)}\n${writeText('soak.svg', chart)}`);
+  } finally {
+    await lab.close();
+  }
+}
