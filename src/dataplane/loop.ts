@@ -41,7 +41,7 @@ const WRITE_REFUSED = counter('write-refused');
 const DROP_REFUSED = counter('drop-refused');
 
 /** Bursts before the event loop gets its turn: messages, timers, the end. */
-const BURSTS_PER_TURN = 16;
+const BURSTS_PER_TURN = 4;
 /** A burst shorter than this has emptied the queue. */
 const LONG_BURST = 16;
 /** Frames of a turn that make the next one a sparse one. */
