@@ -137,7 +137,12 @@ export async function run(): Promise<void> {
     await openSink(lab);
     lab.spawn(lab.server, join(iperf.root, 'usr/bin/iperf3'), ['-s'], iperf.env);
     for (const load of LOADS) {
-      const nodeOptions = ['--perf-basic-prof', '--interpreted-frames-native-stack'];
+      const nodeOptions = [
+        '--perf-basic-prof',
+        '--interpreted-frames-native-stack',
+        '--no-logfile-per-isolate',
+        '--logfile=/dev/null',
+      ];
       const running = await nat64d(1, { nodeOptions }).start(lab);
       const pid = running.pid as number;
       pin(pid, GATEWAY_CPU);

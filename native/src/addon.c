@@ -16,6 +16,8 @@ static bool define_functions(napi_env env, napi_value exports) {
       {"exec", execute},
       {"openDatagram", open_datagram},
       {"sendDatagram", send_datagram},
+      {"setSteering", set_steering},
+      {"clearSteering", clear_steering},
       {"sums", sum_ranges},
   };
   for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++) {

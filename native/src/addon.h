@@ -22,6 +22,10 @@ bool define_offload(napi_env env, napi_value exports);
 napi_value read_burst(napi_env env, napi_callback_info info);
 napi_value write_burst(napi_env env, napi_callback_info info);
 
+/* steering.c */
+napi_value set_steering(napi_env env, napi_callback_info info);
+napi_value clear_steering(napi_env env, napi_callback_info info);
+
 /* sums.c */
 napi_value sum_ranges(napi_env env, napi_callback_info info);
 

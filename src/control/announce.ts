@@ -25,6 +25,7 @@ export function announce(
       workers: device.fds.length,
       offloads: device.offloads,
       coalesce,
+      steering: device.steering,
       pref64,
       pool4: config.pool4 === null ? null : formatPrefix4(config.pool4),
       dns64: dns64?.listening ?? [],

@@ -11,7 +11,7 @@ import { lockInstance } from './instance-lock.js';
 import { connectedNetworks, interfaceAddresses } from './kernel-addresses.js';
 import { type Log, plainLog } from './log.js';
 import { configureNetdev, type Netdev, netdevSettings, recoverSysctls } from './netdev/index.js';
-import { openDevice } from './queues.js';
+import { type OpenDevice, openDevice } from './queues.js';
 import type { EffectiveConfig } from './settings.js';
 import { Translation } from './translation.js';
 
@@ -37,7 +37,7 @@ export class Gateway {
   #deviceAddresses: readonly InterfaceAddress[] = [];
   #isSetUpKept = false;
   #stopping: Promise<void> | undefined;
-  #offloads: readonly string[] = [];
+  #device: OpenDevice | undefined;
   /** Reloads wait for each other. */
   #reloading: Promise<unknown> = Promise.resolve();
   #onLost: (message: string) => void = () => {};
@@ -74,11 +74,16 @@ export class Gateway {
 
     this.#config = { ...config, maps: explicitMaps(config, log) };
     const device = openDevice(
-      { name: config.device.name, count: config.workers || cpus().length, offload: config.device.offload },
+      {
+        name: config.device.name,
+        count: config.workers || cpus().length,
+        offload: config.device.offload,
+        pref64: config.pref64,
+      },
       log,
     );
     this.#undo.push(() => device.close());
-    this.#offloads = device.offloads;
+    this.#device = device;
     this.#netdev = await configureNetdev(netdevSettings(this.#config), plainLog(log));
     this.#undo.push(() => (this.#isSetUpKept ? undefined : this.#netdev?.restore()));
     const translation = await Translation.start(this.#effective(this.#config), {
@@ -99,7 +104,7 @@ export class Gateway {
   #effective(config: GatewayConfig): EffectiveConfig {
     const { name, addresses, configure } = config.device;
     this.#deviceAddresses = configure ? addresses : interfaceAddresses(name);
-    return { ...config, deviceAddresses: this.#deviceAddresses, offloads: this.#offloads };
+    return { ...config, deviceAddresses: this.#deviceAddresses, offloads: this.#device?.offloads ?? [] };
   }
 
   /** Where somebody else gives the device its addresses, they may come and go at any time. */
@@ -172,6 +177,7 @@ export class Gateway {
     if (!isSame) await netdev?.extend(netdevSettings(after), plainLog(log));
     await this.#translation?.reload(this.#effective(after));
     this.#config = after;
+    if (!isDeepStrictEqual(before.pref64, after.pref64)) this.#device?.steer(after.pref64);
     if (!isSame) await netdev?.reduce(netdevSettings(after), plainLog(log));
     log.level = after.log.level;
     const dnsOf = ({ dns64, pref64, wkpfStrict }: GatewayConfig) => ({ dns64, pref64, wkpfStrict });

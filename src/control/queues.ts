@@ -1,13 +1,16 @@
-/** The TUN device: its queues, opened by the main thread so that they outlive any worker, and its offloads. */
+/** The TUN device: its queues, opened by the main thread so that they outlive any worker, its offloads and its steering. */
+import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import native from '#native';
+import type { Prefix6 } from '../wire/address.js';
 import type { Log } from './log.js';
 
 export interface QueuesOptions {
   readonly name: string;
   readonly count: number;
   readonly offload: boolean;
+  readonly pref64: Prefix6 | null;
 }
 
 export interface OpenDevice {
@@ -17,6 +20,10 @@ export interface OpenDevice {
   readonly fds: readonly number[];
   /** Names of the offloads in force. */
   readonly offloads: readonly string[];
+  /** Who chooses the queue of a frame: a program of ours, by flow, or the kernel. */
+  readonly steering: 'program' | 'kernel';
+  /** Adapts the program to another prefix. False where the kernel is to choose. */
+  steer(pref64: Prefix6 | null): boolean;
   close(): void;
 }
 
@@ -70,7 +77,10 @@ export function openDevice(options: QueuesOptions, log: Log): OpenDevice {
         `${name} was made without multi_queue: one worker serves it. To use all CPUs: ip tuntap del dev ${name} mode tun, and start again.`,
       );
     }
-    return { name, fds, offloads: setOffloads(fds, options.offload), close: () => closeAll(fds) };
+    const offloads = setOffloads(fds, options.offload);
+    const steer = (pref64: Prefix6 | null) => setSteering(fds, pref64);
+    const steering = steer(options.pref64) ? 'program' : 'kernel';
+    return { name, fds, offloads, steering, steer, close: () => closeAll(fds) };
   } catch (error) {
     closeAll(fds);
     throw error;
@@ -135,12 +145,34 @@ function setOffloads(fds: readonly number[], wanted: boolean): readonly string[]
   return accepted?.names ?? [];
 }
 
+/** For each length of pref64, where an address under it has the first bits of the IPv4 address in one piece (RFC 6052 section 2.2). */
+const REMOTE: Readonly<Record<number, readonly [byte: number, bits: number]>> = {
+  32: [4, 32],
+  40: [5, 24],
+  48: [6, 16],
+  56: [7, 8],
+  64: [9, 32],
+  96: [12, 32],
+};
+
+/** Has the kernel take both directions of a flow to one worker. False where it is left to its own choice. */
+function setSteering([first, second]: readonly number[], pref64: Prefix6 | null): boolean {
+  const place = pref64 === null ? undefined : REMOTE[pref64.length];
+  if (first === undefined) return false;
+  if (second === undefined || place === undefined) {
+    native.clearSteering(first);
+    return false;
+  }
+  return native.setSteering(first, place[0], place[1], randomBytes(4).readUInt32BE());
+}
+
 function closeAll(fds: number[]): void {
   // A persistent device stays: a later reader without virtio-net headers must not get super-frames.
   for (const [index, fd] of fds.splice(0).entries()) {
     if (index === 0) {
       try {
         native.setOffload(fd, 0);
+        native.clearSteering(fd);
       } catch {
         // The device has gone already.
       }
