@@ -1,7 +1,7 @@
 // Builds the native addon (where its sources changed), then the TypeScript: `node scripts/build.mjs [--no-tests]`.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { chmodSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import esbuild from 'esbuild-wasm';
@@ -67,9 +67,43 @@ globalThis.require = (name) => {
   return esbuild.build({ ...options, stdin, outfile, banner: { js: before }, logLevel: 'warning' });
 }
 
+function writeManPage() {
+  const page = spawnSync(process.execPath, [join(root, 'dist', 'cli', 'nat64ctl.js'), 'man'], {
+    encoding: 'utf8',
+  });
+  if (page.status !== 0) {
+    console.error(`nat64d: nat64ctl man failed: ${page.stderr}`);
+    process.exit(1);
+  }
+  mkdirSync(join(root, 'dist', 'man'), { recursive: true });
+  writeFileSync(join(root, 'dist', 'man', 'nat64ctl.8'), page.stdout);
+}
+
+/** The status page: one file, script and style in it. */
+async function buildPage() {
+  const page = join(root, 'src', 'page');
+  run(bin('tsc'), ['-p', page], root);
+  const { outputFiles } = await esbuild.build({
+    entryPoints: [join(page, 'main.ts')],
+    bundle: true,
+    minify: true,
+    write: false,
+    format: 'iife',
+    target: 'es2022',
+    logLevel: 'warning',
+  });
+  const uplot = readFileSync(join(root, 'node_modules', 'uplot', 'dist', 'uPlot.min.css'), 'utf8');
+  // As functions: a replacement's text would have `$&` mean something.
+  const html = readFileSync(join(page, 'page.html'), 'utf8')
+    .replace('/*STYLE*/', () => `${uplot}${readFileSync(join(page, 'page.css'), 'utf8')}`)
+    .replace('/*SCRIPT*/', () => outputFiles[0].text.replaceAll('</script', '<\\/script'));
+  writeFileSync(join(root, 'dist', 'control', 'page.html'), html);
+}
+
 buildNative();
 run(bin('tsc'), ['-p', 'tsconfig.json'], root);
-await bundleSealedWorker();
+await Promise.all([bundleSealedWorker(), buildPage()]);
 // Init scripts ask whether their program may be run.
-for (const name of ['nat64d', 'tayga']) chmodSync(join(root, 'dist', 'cli', `${name}.js`), 0o755);
+for (const name of ['nat64ctl', 'nat64d', 'tayga']) chmodSync(join(root, 'dist', 'cli', `${name}.js`), 0o755);
+writeManPage();
 if (!process.argv.includes('--no-tests')) run(bin('tsc'), ['-p', 'tsconfig.test.json'], root);

@@ -1,6 +1,5 @@
 #!/usr/bin/env node
 /** `nat64d`: the gateway in the foreground. Exit codes: 0 fine, 1 failure, 2 usage. */
-import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { ConfigError, loadConfig } from '../control/config/index.js';
 import { loadTayga } from '../control/config/tayga.js';
@@ -9,6 +8,7 @@ import { loadTotd, withTotd } from '../control/config/totd.js';
 import type { GatewayConfig } from '../control/config/types.js';
 import { listenableAddresses } from '../control/kernel-addresses.js';
 import { createLog, createPlainLog } from '../control/log.js';
+import { VERSION } from '../control/version.js';
 import { EXIT_FAILURE, EXIT_USAGE, serve } from './serve.js';
 
 interface RunOptions {
@@ -18,11 +18,6 @@ interface RunOptions {
   check: boolean;
   syslog: boolean;
   testClockRate: number;
-}
-
-function version(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
 }
 
 function positive(text: string): number {
@@ -77,7 +72,7 @@ const program = new Command('nat64d')
   .addOption(
     new Option('--test-clock-rate <n>', 'seconds per second').argParser(positive).default(1).hideHelp(),
   )
-  .version(`nat64d ${version()}`, '-V, --version')
+  .version(`nat64d ${VERSION}`, '-V, --version')
   .allowExcessArguments(false)
   // An option behind `import` is import's.
   .enablePositionalOptions()

@@ -36,9 +36,9 @@ function untilSignal(log: Log): Promise<void> {
 }
 
 /** Reads the configuration again and brings it into force; what is wrong with it is logged, and changes nothing. */
-async function reload(gateway: Gateway, { load, log }: ServeOptions): Promise<void> {
+async function reload(gateway: Gateway, { log }: ServeOptions): Promise<void> {
   try {
-    await gateway.reload(load());
+    await gateway.reloadFile();
   } catch (error) {
     const lines = error instanceof ConfigError ? error.message.split('\n') : [String(error)];
     for (const line of lines) log.error({ event: 'reload-failed' }, line);
@@ -53,7 +53,7 @@ async function reload(gateway: Gateway, { load, log }: ServeOptions): Promise<vo
 
 /** Runs the gateway until it is told to stop or cannot go on. Returns the exit code; rejects where it cannot start. */
 export async function serve(options: ServeOptions): Promise<number> {
-  const { config, log, clockRate = 1, notifier = openNotifier(process.env.NOTIFY_SOCKET) } = options;
+  const { config, log, load, clockRate = 1, notifier = openNotifier(process.env.NOTIFY_SOCKET) } = options;
   const signal = untilSignal(log);
   // One that comes before the start is done asks for what the start does anyway.
   let started: Gateway | undefined;
@@ -62,7 +62,7 @@ export async function serve(options: ServeOptions): Promise<number> {
     notifier.notify('RELOADING=1');
     void reload(started, options).then(() => notifier.notify('READY=1'));
   });
-  const gateway = await Gateway.start(config, { log, clockRate });
+  const gateway = await Gateway.start(config, { log, clockRate, load });
   if (process.env.NAT64D_TEST_HOOKS === '1') {
     process.on('SIGUSR2', () => gateway.killWorker(0, 'throw'));
     process.on('SIGALRM', () => gateway.killWorker(0, 'exit'));

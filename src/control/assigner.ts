@@ -3,6 +3,7 @@ import { ANSWER_ASSIGNED, ANSWER_REFUSED } from '../shm/host-ring.js';
 import { POOL_FULL } from '../shm/shared-state.js';
 import { type Address6, formatAddress4, formatAddress6 } from '../wire/address.js';
 import type { Clock } from './clock.js';
+import type { Assignments } from './inspect/assignments.js';
 import type { Log } from './log.js';
 import type { MapPublisher } from './map-publisher.js';
 import type { DynamicPool } from './pool/dynamic-pool.js';
@@ -11,23 +12,34 @@ import type { Workers } from './workers.js';
 /** Questions answered before the event loop gets its turn. */
 const SLICE = 256;
 
+export interface AssignerSurroundings {
+  readonly state: Int32Array;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly assignments: Assignments;
+}
+
 export class Assigner {
   readonly #pool: DynamicPool;
   readonly #publisher: MapPublisher;
   readonly #state: Int32Array;
   readonly #clock: Clock;
   readonly #log: Log;
-  assigned = 0;
-  refused = 0;
+  readonly #assignments: Assignments;
   /** Whether each new map, and each refusal, is logged. */
   logsMaps = false;
 
-  constructor(pool: DynamicPool, publisher: MapPublisher, state: Int32Array, clock: Clock, log: Log) {
+  constructor(
+    pool: DynamicPool,
+    publisher: MapPublisher,
+    { state, clock, log, assignments }: AssignerSurroundings,
+  ) {
     this.#pool = pool;
     this.#publisher = publisher;
     this.#state = state;
     this.#clock = clock;
     this.#log = log;
+    this.#assignments = assignments;
   }
 
   /** Answers what waits in a worker's ring. */
@@ -40,9 +52,10 @@ export class Assigner {
       if (answers.ring()) workers.send(worker, { type: 'answers' });
     };
     const taken = questions.drain(SLICE, (host) => {
+      const startMs = performance.now();
       const index = this.#pool.assign(host, this.#clock.nowSec());
       if (index < 0) {
-        this.refused++;
+        this.#assignments.refused++;
         this.noteFullness();
         if (this.logsMaps)
           this.#log.info(
@@ -52,9 +65,12 @@ export class Assigner {
         reply(host, ANSWER_REFUSED);
         return;
       }
-      this.assigned++;
+      this.#assignments.assigned++;
       if (this.logsMaps) this.#logMap(host, index);
-      this.#publisher.whenPublished(index, () => reply(host, ANSWER_ASSIGNED));
+      this.#publisher.whenPublished(index, () => {
+        this.#assignments.times.observe((performance.now() - startMs) / 1000);
+        reply(host, ANSWER_ASSIGNED);
+      });
     });
     if (taken === SLICE) setImmediate(() => this.answer(workers, worker));
   }

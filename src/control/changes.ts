@@ -67,7 +67,7 @@ function differingKeys(before: object, after: object, path: string): string[] {
     const kebab = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
     const key = `${path}${NAMES[kebab] ?? kebab}`;
     // Tables are looked into; what else is an object (an address, a prefix, a list) is one value.
-    const isTable = ['device', 'translation', 'dns64', 'log'].includes(name);
+    const isTable = ['device', 'translation', 'dns64', 'http', 'log'].includes(name);
     return isTable ? differingKeys(a as object, b as object, `${key}.`) : [key];
   });
 }

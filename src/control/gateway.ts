@@ -1,15 +1,20 @@
 /** The gateway's life: everything that is put up, in order, and taken down again in reverse. */
 import { cpus } from 'node:os';
+import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { announce } from './announce.js';
 import { type Changes, changesBetween, withoutFixed } from './changes.js';
 import { Clock } from './clock.js';
-import type { ExplicitMap, GatewayConfig, InterfaceAddress } from './config/types.js';
+import type { ExplicitMap, GatewayConfig, InterfaceAddress, LogConfig } from './config/types.js';
+import { ControlSocket, SOCKET_NAME } from './control-socket/server.js';
 import { type Dns64, startDns64 } from './dns64/index.js';
 import { explicitMaps } from './explicit-maps.js';
+import { HttpService } from './http/service.js';
+import { RememberingLog } from './inspect/events.js';
+import type { Loaded, ReloadCounts, Subject } from './inspect/subject.js';
 import { lockInstance } from './instance-lock.js';
 import { connectedNetworks, interfaceAddresses } from './kernel-addresses.js';
-import { type Log, plainLog } from './log.js';
+import { type Log, plainLog, silent } from './log.js';
 import { configureNetdev, type Netdev, netdevSettings, recoverSysctls } from './netdev/index.js';
 import { type OpenDevice, openDevice } from './queues.js';
 import type { EffectiveConfig } from './settings.js';
@@ -19,13 +24,15 @@ export interface GatewayOptions {
   readonly log: Log;
   /** Seconds of the gateway's clock per real second; other than 1 only in tests. */
   readonly clockRate: number;
+  /** Reads the configuration anew, for a reload that nobody has read it for. Throws ConfigError. */
+  readonly load?: () => GatewayConfig;
 }
 
 /** How often the kernel is asked for the device's addresses, where somebody else sets them. */
 const ADDRESSES_MS = 1000;
 
 export class Gateway {
-  readonly #log: Log;
+  readonly #log: RememberingLog;
   readonly #clock: Clock;
   /** What must be taken down, in the order it was put up. */
   readonly #undo: (() => Promise<void> | void)[] = [];
@@ -38,6 +45,11 @@ export class Gateway {
   #isSetUpKept = false;
   #stopping: Promise<void> | undefined;
   #device: OpenDevice | undefined;
+  #control: ControlSocket | undefined;
+  #http: HttpService | undefined;
+  readonly #load: (() => GatewayConfig) | undefined;
+  readonly #startedMs = performance.now();
+  readonly #reloads: ReloadCounts = { done: 0, failed: 0 };
   /** Reloads wait for each other. */
   #reloading: Promise<unknown> = Promise.resolve();
   #onLost: (message: string) => void = () => {};
@@ -48,7 +60,8 @@ export class Gateway {
 
   private constructor(config: GatewayConfig, options: GatewayOptions) {
     this.#config = config;
-    this.#log = options.log;
+    this.#log = new RememberingLog(options.log);
+    this.#load = options.load;
     this.#clock = new Clock(options.clockRate);
   }
 
@@ -70,6 +83,9 @@ export class Gateway {
     for (const warning of config.warnings) log.warn({ event: 'config-warning' }, warning);
     const lock = await lockInstance(config.device.name);
     this.#undo.push(() => lock.release());
+    // Before anything that the gateway of another device with the same run-dir would notice.
+    this.#undo.push(() => this.#control?.close());
+    await this.#openControl(config);
     await recoverSysctls(config.runDir, plainLog(log));
 
     this.#config = { ...config, maps: explicitMaps(config, log) };
@@ -97,7 +113,71 @@ export class Gateway {
     this.#followAddresses();
     this.#undo.push(() => this.#dns64?.close());
     await this.#startDns64(config);
+    this.#undo.push(() => this.#http?.close());
+    await this.#startHttp(config);
     announce(this.#effective(config), device, this.#netdev.summary, this.#dns64, log);
+  }
+
+  async #openControl(config: GatewayConfig): Promise<void> {
+    this.#control = undefined;
+    if (!config.controlSocket) return;
+    const path = join(config.runDir, SOCKET_NAME);
+    this.#control = await ControlSocket.open({
+      path,
+      group: config.controlGroup,
+      subject: () => this.subject,
+    });
+  }
+
+  async #startHttp(config: GatewayConfig): Promise<void> {
+    this.#http = undefined;
+    if (config.http.listen.length === 0) return;
+    this.#http = await HttpService.start({ ...config.http, subject: () => this.subject, log: this.#log });
+  }
+
+  /** What may be looked at from outside, and done; undefined before it serves, and at its end. */
+  get subject(): Subject | undefined {
+    const translation = this.#translation;
+    const device = this.#device;
+    if (translation === undefined || device === undefined || this.#stopping !== undefined) return undefined;
+    const log = this.#log;
+    return {
+      startedMs: this.#startedMs,
+      config: { ...this.#config, deviceAddresses: this.#deviceAddresses, offloads: device.offloads },
+      device: device.name,
+      steering: device.steering,
+      dataplane: translation,
+      dns64: this.#dns64,
+      reloads: this.#reloads,
+      recent: log,
+      get logLevel() {
+        return log.level as LogConfig['level'];
+      },
+      set logLevel(level) {
+        log.info({ event: 'log-level', level }, `log level is now ${level}, until the next reload`);
+        log.level = level;
+      },
+      note: (event, message) => log.info({ event }, message),
+      load: () => this.#loadComplete(),
+      reload: (config) => this.reload(config),
+    };
+  }
+
+  #read(): GatewayConfig {
+    if (this.#load === undefined) throw new Error('this gateway has no file to read again');
+    try {
+      return this.#load();
+    } catch (error) {
+      this.#reloads.failed++;
+      throw error;
+    }
+  }
+
+  #loadComplete(): Loaded {
+    const given = this.#read();
+    const warnings = [...given.warnings];
+    const log = { ...silent, warn: (_: object, message: string) => void warnings.push(message) };
+    return { given, complete: { ...given, maps: explicitMaps(given, log), warnings } };
   }
 
   /** The configuration with the addresses that the device has now. */
@@ -158,7 +238,13 @@ export class Gateway {
         );
       }
       const after = withoutFixed(before, config);
-      await this.#reloadParts(before, after);
+      try {
+        await this.#reloadParts(before, after);
+      } catch (error) {
+        this.#reloads.failed++;
+        throw error;
+      }
+      this.#reloads.done++;
       this.#log.info(
         { event: 'reloaded', file: config.file, changed: changes.applied },
         changes.applied.length === 0
@@ -167,6 +253,11 @@ export class Gateway {
       );
       return changes;
     });
+  }
+
+  /** The same with the configuration as it is on disk now. Rejects with ConfigError where that is no good. */
+  async reloadFile(): Promise<Changes> {
+    return this.reload(this.#read());
   }
 
   async #reloadParts(before: GatewayConfig, after: GatewayConfig): Promise<void> {
@@ -184,6 +275,27 @@ export class Gateway {
     if (!isDeepStrictEqual(dnsOf(before), dnsOf(after))) {
       await this.#dns64?.close();
       await this.#startDns64(after);
+    }
+    await this.#reloadOutlets(before, after);
+  }
+
+  /** What others look in by. The gateway serves on where one of them cannot be had. */
+  async #reloadOutlets(before: GatewayConfig, after: GatewayConfig): Promise<void> {
+    if (before.controlSocket !== after.controlSocket || before.controlGroup !== after.controlGroup) {
+      try {
+        if (after.controlGroup !== null && this.#control !== undefined && after.controlSocket) {
+          this.#control.setGroup(after.controlGroup);
+        } else {
+          await this.#control?.close();
+          await this.#openControl(after);
+        }
+      } catch (error) {
+        this.#log.error({ event: 'control-socket-failed', err: error }, String(error));
+      }
+    }
+    if (!isDeepStrictEqual(before.http, after.http)) {
+      await this.#http?.close();
+      await this.#startHttp(after);
     }
   }
 

@@ -14,6 +14,11 @@ export interface Log {
   error(fields: object, message: string): void;
 }
 
+const nowhere = () => {};
+
+/** Takes everything, keeps nothing. */
+export const silent: Log = { level: 'silent', debug: nowhere, info: nowhere, warn: nowhere, error: nowhere };
+
 /** Where TAYGA's options send the log: bare lines, lines with a priority for systemd's journal, or syslog. */
 export type LogTarget = 'plain' | 'journal' | 'syslog';
 

@@ -6,6 +6,7 @@ import type { Address6, Prefix4 } from '../wire/address.js';
 import { TABULATION_WORDS } from '../wire/tabulation.js';
 import { Assigner } from './assigner.js';
 import type { Clock } from './clock.js';
+import type { Assignments } from './inspect/assignments.js';
 import type { Log } from './log.js';
 import { MapPublisher } from './map-publisher.js';
 import { DynamicPool, type LineProblem, type StoredEntry } from './pool/dynamic-pool.js';
@@ -22,6 +23,7 @@ export interface PoolSurroundings {
   readonly log: Log;
   /** Writes down that a host gets an address; see DynamicPoolOptions. */
   readonly record: (ipv4: number, host: Address6) => void;
+  readonly assignments: Assignments;
 }
 
 /** The table of a configuration without a pool. */
@@ -37,9 +39,11 @@ export class PoolKeeper {
   readonly #clock: Clock;
   readonly #lastSeen: Int32Array;
   readonly #options: { pool4: Prefix4; lifetimeSec: number; maxMapsPer64: number };
+  /** Indexes of maps that do not run out. */
+  readonly #pinned = new Set<number>();
 
   constructor(pool4: Prefix4, config: EffectiveConfig, surroundings: PoolSurroundings) {
-    const { state, workerCount, clock, log, record } = surroundings;
+    const { state, workerCount, clock, record } = surroundings;
     const { mapLifetimeSec: lifetimeSec, maxMapsPer64 } = config;
     this.#options = { pool4, lifetimeSec, maxMapsPer64 };
     this.#clock = clock;
@@ -55,7 +59,7 @@ export class PoolKeeper {
       publisher: this.#publisher,
       record,
     });
-    this.assigner = new Assigner(this.pool, this.#publisher, state, clock, log);
+    this.assigner = new Assigner(this.pool, this.#publisher, surroundings);
   }
 
   /** Whether this pool can serve a configuration: all else about it can change in place. */
@@ -75,6 +79,8 @@ export class PoolKeeper {
     this.pool.setReserved(reservedAddresses(config));
     const table = new PrefixTable(maps6);
     if (!table.isEmpty) this.pool.evictHosts((host: Address6) => table.find6(...host) >= 0);
+    // Before another host gets the address of one that was pinned.
+    for (const index of this.#pinned) if (this.pool.entry(index) === null) this.#pinned.delete(index);
     this.assigner.noteFullness();
   }
 
@@ -92,6 +98,45 @@ export class PoolKeeper {
       lastUsedUnixSec: lastUsedSec + clockOffsetSec,
     }));
     this.restore(entries);
+    for (const pinned of before.#pinned) {
+      const { host, ipv4 } = before.pool.entry(pinned) ?? {};
+      const index = host === undefined ? -1 : this.pool.lookup(host);
+      if (index >= 0 && this.pool.addressOf(index) === ipv4) this.#pinned.add(index);
+    }
+  }
+
+  get lifetimeSec(): number {
+    return this.#options.lifetimeSec;
+  }
+
+  get pinnedCount(): number {
+    return this.#pinned.size;
+  }
+
+  isPinned(index: number): boolean {
+    return this.#pinned.has(index);
+  }
+
+  /** Keeps a map, live or dormant, from running out, as long as this process lives; it comes to life. False where it may not. */
+  pin(index: number): boolean {
+    const nowSec = this.#clock.nowSec();
+    const entry = this.pool.entry(index);
+    if (entry === null || this.pool.assign(entry.host, nowSec) !== index) return false;
+    this.#pinned.add(index);
+    this.#refresh(index, nowSec);
+    return true;
+  }
+
+  /** Lets a map run out again. */
+  unpin(index: number): boolean {
+    return this.#pinned.delete(index);
+  }
+
+  /** Ends and forgets the map of an entry. The host's next packet gets it an address anew. */
+  drop(index: number): void {
+    this.#pinned.delete(index);
+    this.pool.drop(index);
+    this.assigner.noteFullness();
   }
 
   /** What workers have noted in the table before this one, until they had this one. */
@@ -105,12 +150,20 @@ export class PoolKeeper {
 
   /** Once a second, or when it has changed. */
   tick(nowSec: number): void {
+    for (const index of this.#pinned) this.#refresh(index, nowSec);
     this.pool.sweep(nowSec, SWEEP_SLICE);
     this.assigner.noteFullness();
   }
 
   close(): void {
     this.#publisher.close();
+  }
+
+  /** A pinned map counts as used. Not each second: its last packet is to be seen. */
+  #refresh(index: number, nowSec: number): void {
+    if (this.pool.entry(index)?.live !== true) this.#pinned.delete(index);
+    else if (2 * (nowSec - (this.#lastSeen[index] as number)) > this.#options.lifetimeSec)
+      this.#lastSeen[index] = nowSec;
   }
 }
 

@@ -22,8 +22,8 @@ export interface OpenDevice {
   readonly offloads: readonly string[];
   /** Who chooses the queue of a frame: a program of ours, by flow, or the kernel. */
   readonly steering: 'program' | 'kernel';
-  /** Adapts the program to another prefix. False where the kernel is to choose. */
-  steer(pref64: Prefix6 | null): boolean;
+  /** Adapts the program to another prefix. */
+  steer(pref64: Prefix6 | null): void;
   close(): void;
 }
 
@@ -78,9 +78,21 @@ export function openDevice(options: QueuesOptions, log: Log): OpenDevice {
       );
     }
     const offloads = setOffloads(fds, options.offload);
-    const steer = (pref64: Prefix6 | null) => setSteering(fds, pref64);
-    const steering = steer(options.pref64) ? 'program' : 'kernel';
-    return { name, fds, offloads, steering, steer, close: () => closeAll(fds) };
+    let steering: OpenDevice['steering'] = 'kernel';
+    const steer = (pref64: Prefix6 | null) => {
+      steering = setSteering(fds, pref64) ? 'program' : 'kernel';
+    };
+    steer(options.pref64);
+    return {
+      name,
+      fds,
+      offloads,
+      get steering() {
+        return steering;
+      },
+      steer,
+      close: () => closeAll(fds),
+    };
   } catch (error) {
     closeAll(fds);
     throw error;

@@ -1,11 +1,13 @@
 /** The data plane as control sees it: the workers, the tables they read, the pool, and the clock. */
 import { join } from 'node:path';
-import { createCounters, readCounters } from '../shm/counters.js';
-import { createPrefixTable } from '../shm/prefix-table.js';
+import { createCounters, readCounters, readWorkerCounters } from '../shm/counters.js';
+import { createPrefixTable, PrefixTable } from '../shm/prefix-table.js';
 import { CLOCK, createSharedState } from '../shm/shared-state.js';
 import type { PacketNote, Tables } from '../shm/worker-task.js';
 import type { Address6, Prefix4 } from '../wire/address.js';
 import type { Clock } from './clock.js';
+import { Assignments } from './inspect/assignments.js';
+import type { Dataplane, WorkerView } from './inspect/subject.js';
 import type { Log } from './log.js';
 import { DynamicMapStore } from './pool/dynamic-map-store.js';
 import { createNoHosts, PoolKeeper, type PoolSurroundings, unixNow } from './pool-keeper.js';
@@ -28,13 +30,15 @@ export interface TranslationOptions {
   readonly onDeviceLost: (message: string) => void;
 }
 
-export class Translation {
+export class Translation implements Dataplane {
   readonly #log: Log;
   readonly #clock: Clock;
   readonly #surroundings: PoolSurroundings;
   readonly #counters: SharedArrayBuffer;
   readonly #workers: Workers;
   readonly #store: DynamicMapStore | null;
+  readonly assignments = new Assignments();
+  #tablesInForce: Tables;
   #savedSec: number;
   /** The last attempt to write something down has failed, and that has been said. */
   #isStoreFailing = false;
@@ -52,20 +56,21 @@ export class Translation {
     state[CLOCK] = clock.nowSec();
     this.#counters = createCounters(workerCount);
     const record = (ipv4: number, host: Address6) => this.#record(ipv4, host);
-    this.#surroundings = { state, workerCount, clock, log, record };
+    this.#surroundings = { state, workerCount, clock, log, record, assignments: this.assignments };
     const maps6 = createPrefixTable(config.maps, 6);
     if (config.pool4 !== null) {
       this.#keeper = new PoolKeeper(config.pool4, config, this.#surroundings);
       this.#restore(this.#keeper);
       this.#keeper.adopt(config, maps6);
     }
+    this.#tablesInForce = this.#tables(config, this.#keeper, maps6);
     this.#workers = new Workers({
       fds: device.fds,
       shared: {
         workerCount,
         state: state.buffer as SharedArrayBuffer,
         counters: this.#counters,
-        ...this.#tables(config, this.#keeper, maps6),
+        ...this.#tablesInForce,
       },
       log,
       onQuestions: (worker) => this.#keeper?.assigner.answer(this.#workers, worker),
@@ -91,6 +96,31 @@ export class Translation {
     return readCounters(this.#counters);
   }
 
+  get workers(): WorkerView[] {
+    return this.#workers.states.map((state) => ({
+      ...state,
+      counters: readWorkerCounters(this.#counters, state.worker),
+    }));
+  }
+
+  get workersReplaced(): number {
+    return this.#workers.replaced;
+  }
+
+  /** The dynamic pool in force. */
+  get keeper(): PoolKeeper | undefined {
+    return this.#keeper;
+  }
+
+  get explicitMaps(): { maps4: PrefixTable; maps6: PrefixTable } {
+    const { maps4, maps6 } = this.#tablesInForce;
+    return { maps4: new PrefixTable(maps4), maps6: new PrefixTable(maps6) };
+  }
+
+  nowSec(): number {
+    return this.#clock.nowSec();
+  }
+
   /**
    * Works with another configuration from the next burst of each worker on; resolves when all do. Maps that have a place in it
    * live on. Where it throws, nothing has changed.
@@ -105,6 +135,7 @@ export class Translation {
     // From here on nothing can fail. A map that ends does so before its address or its host means something else.
     keeper?.adopt(config, maps6);
     this.#keeper = keeper;
+    this.#tablesInForce = tables;
     await this.#workers.reload(tables);
     if (before === undefined || before === keeper) return;
     keeper?.noteUse(before);

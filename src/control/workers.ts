@@ -44,7 +44,17 @@ interface Running {
   task: Promise<void>;
   startedMs: number;
   restartDelayMs: number;
+  restarts: number;
   onReloaded: () => void;
+}
+
+export interface WorkerState {
+  readonly worker: number;
+  /** False between a death and the start that follows. */
+  readonly isRunning: boolean;
+  /** Since its last start. */
+  readonly aliveSec: number;
+  readonly restarts: number;
 }
 
 export class Workers {
@@ -84,6 +94,16 @@ export class Workers {
     return this.#running.length;
   }
 
+  /** What each queue's worker is doing. */
+  get states(): WorkerState[] {
+    return this.#running.map(({ port, startedMs, restarts }, worker) => ({
+      worker,
+      isRunning: port !== undefined,
+      aliveSec: (performance.now() - startedMs) / 1000,
+      restarts,
+    }));
+  }
+
   /** Resolves when every queue is served. */
   async start(): Promise<void> {
     const serving = this.#options.fds.map((fd, worker) => {
@@ -97,6 +117,7 @@ export class Workers {
         task: Promise.resolve(),
         startedMs: 0,
         restartDelayMs: 0,
+        restarts: 0,
         onReloaded: () => {},
       };
       return this.#launch(worker);
@@ -187,6 +208,7 @@ export class Workers {
     archiveCounters(shared.counters, worker);
     Atomics.store(new Int32Array(shared.state), epochWord(worker), 0);
     this.replaced++;
+    running.restarts++;
     const livedMs = performance.now() - running.startedMs;
     const delayMs = livedMs > STEADY_MS ? 0 : running.restartDelayMs;
     running.restartDelayMs = Math.min(Math.max(delayMs * 2, RESTART_STEP_MS), RESTART_MAX_MS);

@@ -96,6 +96,15 @@ export function archiveCounters(buffer: SharedArrayBuffer, worker: number): void
   }
 }
 
+/** What one worker has counted since its last start, by name. */
+export function readWorkerCounters(buffer: SharedArrayBuffer, worker: number): Record<CounterName, number> {
+  const block = workerCounters(buffer, worker);
+  return Object.fromEntries(COUNTER_NAMES.map((name, index) => [name, block[index]])) as Record<
+    CounterName,
+    number
+  >;
+}
+
 /** Sums over the archive and all workers, by name. */
 export function readCounters(buffer: SharedArrayBuffer): Record<CounterName, number> {
   const words = new Float64Array(buffer);

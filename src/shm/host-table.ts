@@ -15,7 +15,7 @@
  * | host w0–w3     | control | only while published-at is NEVER and every worker has passed a burst since it became so |
  * | published-at   | control | last when publishing, first when withdrawing; then GENERATION is raised               |
  * | slots          | control | any time; a reader believes a slot only after comparing the entry's host               |
- * | seen           | workers | plain stores, only if different; control writes before it publishes                     |
+ * | seen           | workers | plain stores, only if different; control writes before it publishes, and for pinned maps |
  *
  * A reader loads GENERATION once a burst (acquire) and believes an entry only if it was published at or before it, so a
  * half-written entry is never used. Slots move while readers probe, so a reader may miss a host that has a map. That is

@@ -16,18 +16,44 @@ export interface Peer {
   readonly env: NodeJS.ProcessEnv;
 }
 
+/** Downloads these packages, and no others, into a folder. */
+function downloadThese(packages: readonly string[], folder: string): void {
+  execFileSync('apt-get', ['download', '-q', ...packages], {
+    cwd: folder,
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+}
+
+/** The same with all that they need and this machine has not. */
+function downloadWithDependencies(packages: readonly string[], folder: string): void {
+  mkdirSync(join(folder, 'partial'), { recursive: true });
+  const options = ['--download-only', '--no-install-recommends', '-o', `Dir::Cache::archives=${folder}`];
+  execFileSync('apt-get', ['install', '-y', '-q', ...options, ...packages], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+}
+
 /** The unpacked packages, fetched if they are not there yet. Throws where Debian's packages cannot be reached. */
 export function fetchPeer(name: string, packages: readonly string[]): Peer {
+  return fetchBy(downloadThese, name, packages);
+}
+
+/** The same, with the packages that these depend on. */
+export function fetchPeerWithDependencies(name: string, packages: readonly string[]): Peer {
+  return fetchBy(downloadWithDependencies, name, packages);
+}
+
+function fetchBy(
+  fetch: (packages: readonly string[], folder: string) => void,
+  name: string,
+  packages: readonly string[],
+): Peer {
   const root = join(CACHE, name);
   if (!existsSync(root)) {
     const partial = `${root}.partial`;
     rmSync(partial, { recursive: true, force: true });
     mkdirSync(join(partial, 'debs'), { recursive: true });
-    const download = () =>
-      execFileSync('apt-get', ['download', '-q', ...packages], {
-        cwd: join(partial, 'debs'),
-        stdio: ['ignore', 'ignore', 'pipe'],
-      });
+    const download = () => fetch(packages, join(partial, 'debs'));
     try {
       download();
     } catch {
@@ -35,7 +61,8 @@ export function fetchPeer(name: string, packages: readonly string[]): Peer {
       execFileSync('apt-get', ['update', '-q'], { stdio: ['ignore', 'ignore', 'pipe'] });
       download();
     }
-    for (const deb of readdirSync(join(partial, 'debs'))) {
+    const debs = readdirSync(join(partial, 'debs')).filter((file) => file.endsWith('.deb'));
+    for (const deb of debs) {
       execFileSync('dpkg', ['-x', join(partial, 'debs', deb), partial]);
     }
     renameSync(partial, root);

@@ -66,6 +66,8 @@ export function complete(
     workers: input.workers,
     dataDir: input['data-dir'] || null,
     runDir: input['run-dir'],
+    controlGroup: input['control-group'] ?? null,
+    controlSocket: input['control-socket'],
     // Those that follow from the pool are for a device that we set up; without, the administrator chose others.
     device: {
       ...input.device,
@@ -92,6 +94,11 @@ export function complete(
       listen: dns64.listen ?? own.device.flatMap(listenOn),
       forwarders: dns64.forwarders,
       allowFrom: dns64['allow-from'] ?? null,
+    },
+    http: {
+      listen: input.http.listen,
+      token: input.http.token ?? null,
+      names: input.http.names,
     },
     log: input.log,
   };

@@ -81,6 +81,12 @@ function readInterfaceAddress(value: string): InterfaceAddress | null {
     : { family: 4, address: v4, length };
 }
 
+/** 127.0.0.0/8 and ::1. */
+function isLoopback(address: string): boolean {
+  const ipv4 = parseAddress4(address);
+  return ipv4 === null ? address === '::1' : ipv4 >>> 24 === 127;
+}
+
 /** One text for each address, so that the same socket is recognized however it is written. */
 function canonical(text: string): string {
   const address = parseAddress6(text);
@@ -88,18 +94,18 @@ function canonical(text: string): string {
 }
 
 /** `192.0.2.1`, `192.0.2.1:53`, `2001:db8::1`, `[2001:db8::1]:53`. */
-function readSocketAddress(value: string): SocketAddress | null {
-  if (isIP(value) !== 0) return { address: canonical(value), port: 53 };
+function readSocketAddress(value: string, defaultPort = 53): SocketAddress | null {
+  if (isIP(value) !== 0) return { address: canonical(value), port: defaultPort };
   const match = /^(?:\[([^[\]]+)\]|([^:]+))(?::([0-9]{1,5}))?$/.exec(value);
   if (match === null) return null;
   const address = match[1] ?? match[2] ?? '';
-  const port = match[3] === undefined ? 53 : Number(match[3]);
+  const port = match[3] === undefined ? defaultPort : Number(match[3]);
   const isRight = isIP(address) === (match[1] === undefined ? 4 : 6);
   return isRight && port >= 1 && port <= 65535 ? { address: canonical(address), port } : null;
 }
 
 const socketAddress = text(
-  readSocketAddress,
+  (value) => readSocketAddress(value),
   "it must be an address, or an address and a port as in '192.0.2.1:53' or '[2001:db8::1]:53'",
 );
 
@@ -155,6 +161,25 @@ const PREF64 =
   "it must be an IPv6 prefix of length 32, 40, 48, 56, 64 or 96 without host bits and with bits 64 to 71 zero (RFC 6052), as in '64:ff9b:1::/96'";
 const pref64 = either(z.literal(false), readPref64, `${PREF64}; or false`);
 
+const HTTP_PORT = 6464;
+const httpAddress = text(
+  (value) => readSocketAddress(value, HTTP_PORT),
+  "it must be an address, or an address and a port as in '127.0.0.1:6464' or '[::1]:6464'",
+);
+const httpListen = z.preprocess(
+  (value) => (value === false ? [] : value),
+  list(httpAddress, 'it must be false, or a list of addresses, as in ["127.0.0.1:6464"]'),
+);
+/** A message does not show it. */
+const token = z.custom<string>(
+  (value) => /^[\x21-\x7e]{16,256}$/.test(String(value)) && typeof value === 'string',
+  {
+    error: 'is not allowed; it must be a string of 16 to 256 characters without blanks',
+  },
+);
+const readGroup = (value: string) => (/^[a-z0-9_][a-z0-9_-]{0,31}\$?$/i.test(value) ? value : null);
+const readHostName = (value: string) => (/^[a-z0-9_.-]{1,253}$/i.test(value) ? value.toLowerCase() : null);
+
 export const schema = table({
   pref64: pref64.prefault('64:ff9b:1::/96'),
   'wkpf-strict': boolean.default(true),
@@ -166,6 +191,8 @@ export const schema = table({
   workers: integer(0, 64).default(0),
   'data-dir': dataDir.prefault('/var/lib/nat64d'),
   'run-dir': absolutePath.prefault('/run/nat64d'),
+  'control-socket': boolean.default(true),
+  'control-group': text(readGroup, 'it must be the name or the number of a group').optional(),
   'map-file': absolutePath.optional(),
   map: list(
     table({
@@ -216,6 +243,19 @@ export const schema = table({
     forwarders: list(socketAddress).default([]),
     'allow-from': list(text(readAnyPrefix, 'it must be an address or a prefix without host bits')).optional(),
   }).prefault({}),
+  http: table({
+    listen: httpListen.prefault([`127.0.0.1:${HTTP_PORT}`]),
+    token: token.optional(),
+    names: list(text(readHostName, "it must be a host name, as in 'gateway.example'")).default([]),
+  })
+    .superRefine(({ listen, token }, ctx) => {
+      for (const [index, { address }] of listen.entries()) {
+        if (token !== undefined || isLoopback(address)) continue;
+        const message = `${address} can be reached from outside: without a token only loopback addresses are allowed`;
+        ctx.addIssue({ code: 'custom', path: ['listen', index], message });
+      }
+    })
+    .prefault({}),
   log: table({
     level: oneOf(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
     format: oneOf(['auto', 'pretty', 'json']).default('auto'),
@@ -229,7 +269,7 @@ export type FileConfig = z.output<typeof schema>;
 const KEYS: ReadonlyMap<string, readonly string[]> = new Map([
   ['', Object.keys(schema.shape)],
   ['map', Object.keys(schema.shape.map.unwrap().element.shape)],
-  ...(['device', 'translation', 'dns64', 'log'] as const).map(
+  ...(['device', 'translation', 'dns64', 'http', 'log'] as const).map(
     (name) => [name, Object.keys(schema.shape[name].unwrap().shape)] as const,
   ),
 ]);

@@ -303,6 +303,9 @@ function withDefaults(
     'data-dir': dataDir,
     device: { addresses: [], masquerade: false, forwarding: false, ...device, configure: false },
     dns64: { enabled: false },
+    // Several run on one machine, and give up the rights that a reload of these would need.
+    'control-socket': false,
+    http: { listen: false },
     // TAYGA maps all of IPv4 under the prefix, for both ends of a packet: clatd counts on it.
     translation: { clat: true, ...(data.translation as Data | undefined) },
   };

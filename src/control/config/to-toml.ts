@@ -16,7 +16,7 @@ type Value = string | number | boolean | readonly string[];
 /** Every key of the configuration that differs from its default, in the order of the sample file. */
 export function formatToml(config: GatewayConfig): string {
   const standard = parseConfig('', config.file);
-  const { device, translation, dns64, log } = config;
+  const { device, translation, dns64, http, log } = config;
   const tables: [string, [string, Value | null, Value | null][]][] = [
     [
       '',
@@ -33,6 +33,8 @@ export function formatToml(config: GatewayConfig): string {
         ['data-dir', config.dataDir ?? false, standard.dataDir ?? false],
         ['map-file', config.mapFile, standard.mapFile],
         ['run-dir', config.runDir, standard.runDir],
+        ['control-socket', config.controlSocket, standard.controlSocket],
+        ['control-group', config.controlGroup, null],
       ],
     ],
     [
@@ -76,6 +78,18 @@ export function formatToml(config: GatewayConfig): string {
         ['listen', dns64.enabled ? dns64.listen.map(showSocketAddress) : null, null],
         ['forwarders', dns64.forwarders.map(showSocketAddress), []],
         ['allow-from', dns64.allowFrom?.map(showPrefix) ?? null, null],
+      ],
+    ],
+    [
+      'http',
+      [
+        [
+          'listen',
+          http.listen.length === 0 ? false : http.listen.map(showSocketAddress),
+          standard.http.listen.map(showSocketAddress),
+        ],
+        ['token', http.token, null],
+        ['names', http.names, []],
       ],
     ],
     [

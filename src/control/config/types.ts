@@ -86,6 +86,15 @@ export interface LogConfig {
   readonly packets: readonly PacketEvent[];
 }
 
+export interface HttpConfig {
+  /** Empty: no HTTP. */
+  readonly listen: readonly SocketAddress[];
+  /** What every request but for health must bring. Null: nothing, and only loopback addresses are listened on. */
+  readonly token: string | null;
+  /** Names in a Host header, beside addresses and localhost. */
+  readonly names: readonly string[];
+}
+
 export interface GatewayConfig {
   /** The file it came from, for messages. */
   readonly file: string;
@@ -111,10 +120,15 @@ export interface GatewayConfig {
   readonly workers: number;
   /** Holds dynamic.map. Null: dynamic maps are forgotten at exit. */
   readonly dataDir: string | null;
-  /** Holds what a next start needs to clean up after a crash. */
+  /** Holds what a next start needs to clean up after a crash, and the control socket. */
   readonly runDir: string;
+  /** The group whose members may use the control socket, by name or number; null is the gateway's own. */
+  readonly controlGroup: string | null;
+  /** Whether there is a control socket at all. */
+  readonly controlSocket: boolean;
   readonly device: DeviceConfig;
   readonly translation: TranslationConfig;
   readonly dns64: Dns64Config;
+  readonly http: HttpConfig;
   readonly log: LogConfig;
 }

@@ -179,14 +179,58 @@ export class DynamicPool {
     return looked;
   }
 
-  /** Every map, live and dormant. */
-  *entries(): Generator<PoolEntry> {
-    for (let index = 0; index < this.#state.length; index++) {
+  /** Every map, live and dormant; of a part of the pool, those of the indexes `from` to `to` (exclusive). */
+  *entries(from = 0, to = this.#state.length): Generator<PoolEntry> {
+    for (let index = from; index < to; index++) {
       if (this.#state[index] === STATE_FREE) continue;
-      const live = this.#state[index] === STATE_LIVE;
-      const lastUsedSec = (live ? this.#options.lastSeen[index] : this.#place[index]) as number;
-      yield { ipv4: this.addressOf(index), host: this.#hosts.hostAt(index), lastUsedSec, live };
+      yield this.#entryAt(index);
     }
+  }
+
+  /** How many indexes there are, those that are never handed out included. */
+  get size(): number {
+    return this.#state.length;
+  }
+
+  /** The index of an address, or -1 where it lies outside the pool. */
+  indexOf(ipv4: number): number {
+    const { pool4 } = this.#options;
+    return prefix4Contains(pool4, ipv4) ? (ipv4 - pool4.address) | 0 : -1;
+  }
+
+  isReserved(index: number): boolean {
+    return this.#reserved.has(index);
+  }
+
+  /** The map of an index, or null where it has none. */
+  entry(index: number): PoolEntry | null {
+    return (this.#state[index] ?? STATE_FREE) === STATE_FREE ? null : this.#entryAt(index);
+  }
+
+  /** Whether the /64 of a host has as many live maps as it may. */
+  isAtLimit(host: Address6): boolean {
+    return this.#isAtLimit(host);
+  }
+
+  /** Ends and forgets the map of an index, if it has one. */
+  drop(index: number): void {
+    this.#evict(index);
+  }
+
+  /** Live maps used at this second or after it. */
+  countUsedSince(sec: number): number {
+    const { lastSeen } = this.#options;
+    let count = 0;
+    for (let index = 0; index < this.#state.length; index++) {
+      if (this.#state[index] === STATE_LIVE && (lastSeen[index] as number) >= sec) count++;
+    }
+    return count;
+  }
+
+  #entryAt(index: number): PoolEntry {
+    const live = this.#state[index] === STATE_LIVE;
+    const lastUsedSec = (live ? this.#options.lastSeen[index] : this.#place[index]) as number;
+    return { ipv4: this.addressOf(index), host: this.#hosts.hostAt(index), lastUsedSec, live };
   }
 
   /** Takes back what a file remembers, into an empty pool. Returns what could not be taken, and why. */

@@ -19,6 +19,7 @@ for (const [before, after, applied, fixed] of [
     [],
   ],
   ['', '[log]\nlevel = "debug"\n', ['log.level'], []],
+  ['', 'control-group = "adm"\n[http]\nlisten = false\n', ['control-group', 'http.listen'], []],
   [
     '',
     'workers = 3\n[device]\nname = "other"\noffload = false\n',

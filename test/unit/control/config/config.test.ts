@@ -18,7 +18,7 @@ import {
 import { problemsOf } from './problems-of.js';
 
 const SAMPLE = fileURLToPath(new URL('../../../../../config/nat64d.toml', import.meta.url));
-const TABLES = ['device', 'translation', 'dns64', 'log', 'map'];
+const TABLES = ['device', 'translation', 'dns64', 'http', 'log', 'map'];
 
 test('an empty file is the default configuration', () => {
   assert.deepEqual(parseConfig('', 'f'), {
@@ -36,6 +36,8 @@ test('an empty file is the default configuration', () => {
     workers: 0,
     dataDir: '/var/lib/nat64d',
     runDir: '/run/nat64d',
+    controlSocket: true,
+    controlGroup: null,
     device: {
       name: 'nat64',
       mtu: 1500,
@@ -76,6 +78,7 @@ test('an empty file is the default configuration', () => {
       forwarders: [],
       allowFrom: null,
     },
+    http: { listen: [{ address: '127.0.0.1', port: 6464 }], token: null, names: [] },
     log: { level: 'info', format: 'auto', packets: [] },
   });
 });
@@ -106,6 +109,8 @@ test('the values that the sample file shows are the defaults, but where there is
       ...shown,
       maps: [],
       mapFile: null,
+      controlGroup: null,
+      http: { ...shown.http, token: null },
       translation: { ...shown.translation, ipv6Mtu: null, ipv4Mtu: null, icmpSourcePool4: null },
       dns64: { ...shown.dns64, allowFrom: null, pref64: null },
     },

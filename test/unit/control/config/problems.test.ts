@@ -40,6 +40,27 @@ const invalid: [string, string, ...string[]][] = [
     "f:1:10: pref64: '64:ff9b:1::1/96' is not allowed",
   ],
   ['a prefix with a u-octet', 'pref64 = "2001:db8:0:0:ff00::/96"', 'f:1:10: pref64: '],
+  [
+    'HTTP for everybody without a token',
+    '[http]\nlisten = ["127.0.0.1", "192.0.2.1:80"]',
+    'f:2:24: http.listen[2]: 192.0.2.1 can be reached from outside: without a token only loopback addresses are allowed',
+  ],
+  [
+    'an HTTP address that is none',
+    '[http]\nlisten = ["localhost"]',
+    "f:2:11: http.listen[1]: 'localhost' is not allowed; it must be an address, or an address and a port as in '127.0.0.1:6464'",
+  ],
+  [
+    'HTTP at true',
+    '[http]\nlisten = true',
+    'f:2:10: http.listen: true is not allowed; it must be false, or a list of addresses',
+  ],
+  [
+    'a token too short',
+    '[http]\ntoken = "secret"',
+    'f:2:9: http.token: is not allowed; it must be a string of 16 to 256 characters without blanks',
+  ],
+  ['a group with blanks', 'control-group = "a b"', "f:1:17: control-group: 'a b' is not allowed"],
   ['pool4 = true', 'pool4 = true', 'f:1:9: pool4: true is not allowed; it must be false, or an IPv4 prefix'],
   ['a pool of one', 'pool4 = "10.0.0.1/32"', "f:1:9: pool4: '10.0.0.1/32' is not allowed"],
   ['a pool of loopback', 'pool4 = "127.0.0.0/16"', 'f:1:9: pool4: 127.0.0.0/16 lies in 127.0.0.0/8'],

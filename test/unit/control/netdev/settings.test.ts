@@ -38,6 +38,9 @@ const CONFIG: GatewayConfig = {
   workers: 0,
   dataDir: '/var/lib/nat64d',
   runDir: '/run/nat64d',
+  controlSocket: false,
+  controlGroup: null,
+  http: { listen: [], token: null, names: [] },
   device: {
     name: 'nat64',
     mtu: 1400,

@@ -1,0 +1,118 @@
+/** The other end of the control socket, for nat64ctl and tests. */
+import { connect, type Socket } from 'node:net';
+import {
+  clientHello,
+  type ErrorBody,
+  encodeMessage,
+  type Hello,
+  MAX_REPLY,
+  MessageReader,
+  PROTOCOL_VERSION,
+} from './protocol.js';
+
+/** The gateway answered with an error. */
+export class ReplyError extends Error {
+  readonly code: ErrorBody['code'];
+
+  constructor({ code, message }: ErrorBody) {
+    super(message);
+    this.code = code;
+  }
+}
+
+interface Waiting {
+  readonly resolve: (result: unknown) => void;
+  readonly reject: (error: Error) => void;
+}
+
+export class ControlClient {
+  readonly #socket: Socket;
+  readonly #reader = new MessageReader(MAX_REPLY);
+  readonly #waiting = new Map<number, Waiting>();
+  readonly #listeners = new Map<number, (event: unknown) => void>();
+  #nextId = 1;
+  #greet: Waiting | undefined;
+  #end: Error | undefined;
+  /** Resolves with the reason when the connection is over. */
+  readonly closed: Promise<Error>;
+  #onClosed: (error: Error) => void = () => {};
+
+  private constructor(socket: Socket) {
+    this.#socket = socket;
+    this.closed = new Promise((resolve) => {
+      this.#onClosed = resolve;
+    });
+    socket.on('data', (chunk: Buffer) => {
+      try {
+        for (const message of this.#reader.read(chunk)) this.#take(message);
+      } catch (error) {
+        this.#finish(error as Error);
+      }
+    });
+    socket.on('error', (error) => this.#finish(error));
+    socket.once('close', () => this.#finish(new Error('the gateway has closed the connection')));
+  }
+
+  /** Connects and says hello. Rejects with the socket's error, or with a ReplyError. */
+  static async connect(path: string): Promise<ControlClient> {
+    const client = new ControlClient(connect(path));
+    await new Promise<unknown>((resolve, reject) => {
+      client.#greet = { resolve, reject };
+      client.#socket.write(encodeMessage({ hello: 'nat64ctl', protocol: PROTOCOL_VERSION }));
+    });
+    return client;
+  }
+
+  /** Rejects with a ReplyError, or with an Error where the connection ends. */
+  request(request: string, arguments_: object = {}): Promise<unknown> {
+    if (this.#end !== undefined) return Promise.reject(this.#end);
+    const id = this.#nextId++;
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject });
+      this.#socket.write(encodeMessage({ id, request, arguments: arguments_ }));
+    });
+  }
+
+  /** Calls back with each event, from now until the connection is closed. */
+  async subscribe(topic: string, intervalMs: number, onEvent: (event: unknown) => void): Promise<void> {
+    const reply = (await this.request('subscribe', { topic, intervalMs })) as { subscription: number };
+    this.#listeners.set(reply.subscription, onEvent);
+  }
+
+  close(): void {
+    this.#socket.end();
+    this.#socket.destroy();
+  }
+
+  #take(message: unknown): void {
+    if (message instanceof Error || typeof message !== 'object' || message === null) {
+      throw new Error('what answers is no nat64d');
+    }
+    const { id, result, error, subscription, event } = message as Record<string, unknown>;
+    if (this.#greet !== undefined) {
+      if (error !== undefined) this.#greet.reject(new ReplyError(error as ErrorBody));
+      else if (clientHello.safeParse(message).success) this.#greet.resolve(message as Hello);
+      else this.#greet.reject(new Error('what answers is no nat64d'));
+      this.#greet = undefined;
+    } else if (typeof subscription === 'number') {
+      this.#listeners.get(subscription)?.(event);
+    } else if (id === null && error !== undefined) {
+      this.#finish(new ReplyError(error as ErrorBody));
+    } else {
+      const waiting = this.#waiting.get(id as number);
+      this.#waiting.delete(id as number);
+      if (error !== undefined) waiting?.reject(new ReplyError(error as ErrorBody));
+      else waiting?.resolve(result);
+    }
+  }
+
+  #finish(error: Error): void {
+    if (this.#end !== undefined) return;
+    this.#end = error;
+    this.#greet?.reject(error);
+    for (const { reject } of this.#waiting.values()) reject(error);
+    this.#waiting.clear();
+    this.#socket.destroy();
+    this.#onClosed(error);
+  }
+}

@@ -1,0 +1,224 @@
+/** One client of the control socket. Whatever it sends or does not read, it costs a bounded amount and holds nobody up. */
+import type { Socket } from 'node:net';
+import { z } from 'zod';
+import { statusOf } from '../inspect/status.js';
+import type { Dataplane } from '../inspect/subject.js';
+import { VERSION } from '../version.js';
+import {
+  clientHello,
+  clientRequest,
+  encodeMessage,
+  MAX_REPLY,
+  MAX_REQUEST,
+  MessageReader,
+  PROTOCOL_VERSION,
+  RequestError,
+  type ServerMessage,
+} from './protocol.js';
+import { checkedArguments, countersOf, runRequest, type Surroundings } from './requests.js';
+
+/** Output that a client has not read yet, beyond which it is cut off. One reply is always let out. */
+const MAX_BACKLOG = 1024 * 1024;
+const MAX_IN_FLIGHT = 8;
+const MAX_SUBSCRIPTIONS = 4;
+const HELLO_MS = 5000;
+
+const TOPICS: Readonly<Record<string, (surroundings: Surroundings) => Promise<unknown> | unknown>> = {
+  counters: ({ subject }) => countersOf(subject),
+  status: async ({ subject, rates }) => ({
+    status: statusOf(subject, await rates.rates()),
+    counters: countersOf(subject),
+    dns64: subject.dns64?.stats ?? null,
+    activeHosts: activeHosts(subject.dataplane),
+  }),
+};
+
+const subscribeArguments = z.strictObject({
+  topic: z.enum(['counters', 'status']),
+  intervalMs: z.number().int().min(100).max(3_600_000).default(1000),
+});
+const unsubscribeArguments = z.strictObject({ subscription: z.number() });
+
+/** Hosts whose map was used within the last ten seconds. */
+function activeHosts(dataplane: Dataplane): number | null {
+  return dataplane.keeper?.pool.countUsedSince(dataplane.nowSec() - 10) ?? null;
+}
+
+export interface ConnectionLimits {
+  readonly backlogBytes: number;
+  readonly helloMs: number;
+}
+
+export const CONNECTION_LIMITS: ConnectionLimits = { backlogBytes: MAX_BACKLOG, helloMs: HELLO_MS };
+
+export class Connection {
+  readonly #socket: Socket;
+  readonly #limits: ConnectionLimits;
+  /** Undefined while the gateway starts or ends. */
+  readonly #surroundings: () => Surroundings | undefined;
+  readonly #reader = new MessageReader(MAX_REQUEST);
+  readonly #subscriptions = new Map<number, NodeJS.Timeout>();
+  #nextSubscription = 1;
+  #inFlight = 0;
+  #isGreeted = false;
+
+  constructor(socket: Socket, surroundings: () => Surroundings | undefined, limits: ConnectionLimits) {
+    this.#socket = socket;
+    this.#surroundings = surroundings;
+    this.#limits = limits;
+    const timer = setTimeout(() => this.#refuse(null, 'protocol', 'no hello came in time'), limits.helloMs);
+    socket.on('data', (chunk: Buffer) => {
+      this.#read(chunk);
+      if (this.#isGreeted) clearTimeout(timer);
+    });
+    socket.on('error', () => socket.destroy());
+    socket.once('close', () => {
+      clearTimeout(timer);
+      for (const subscription of this.#subscriptions.values()) clearInterval(subscription);
+      this.#subscriptions.clear();
+    });
+  }
+
+  #read(chunk: Buffer): void {
+    try {
+      for (const message of this.#reader.read(chunk)) {
+        if (this.#socket.destroyed || this.#socket.writableEnded) return;
+        this.#take(message);
+      }
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      this.#refuse(null, 'bad-message', message);
+    }
+  }
+
+  #take(message: unknown): void {
+    if (message instanceof Error) {
+      this.#send(errorReply(null, new RequestError('bad-message', `no MessagePack: ${message.message}`)));
+    } else if (!this.#isGreeted) {
+      this.#greet(message);
+    } else {
+      const parsed = clientRequest.safeParse(message);
+      if (!parsed.success) {
+        const text = 'a request is a map of id (a whole number), request (a name) and arguments (a map)';
+        this.#send(errorReply(idOf(message), new RequestError('bad-message', text)));
+        return;
+      }
+      const { id, request, arguments: given } = parsed.data;
+      if (this.#inFlight >= MAX_IN_FLIGHT) {
+        const text = `${MAX_IN_FLIGHT} requests are under way already; wait for a reply`;
+        this.#send(errorReply(id, new RequestError('busy', text)));
+        return;
+      }
+      this.#inFlight++;
+      void this.#answer(request, given).then(
+        (result) => this.#finish({ id, result }),
+        (error: unknown) => this.#finish(errorReply(id, error)),
+      );
+    }
+  }
+
+  #finish(reply: ServerMessage): void {
+    this.#inFlight--;
+    this.#send(reply);
+  }
+
+  #greet(message: unknown): void {
+    const parsed = clientHello.safeParse(message);
+    if (!parsed.success) {
+      this.#refuse(idOf(message), 'protocol', 'the first message is { hello: NAME, protocol: VERSION }');
+    } else if (parsed.data.protocol !== PROTOCOL_VERSION) {
+      const text = `this gateway (nat64d ${VERSION}) speaks version ${PROTOCOL_VERSION} of the protocol, not ${parsed.data.protocol}: use the nat64ctl that came with it`;
+      this.#refuse(null, 'protocol', text);
+    } else {
+      this.#isGreeted = true;
+      this.#send({ hello: 'nat64d', protocol: PROTOCOL_VERSION, version: VERSION, pid: process.pid });
+    }
+  }
+
+  async #answer(request: string, given: unknown): Promise<unknown> {
+    const surroundings = this.#surroundings();
+    if (surroundings === undefined) {
+      throw new RequestError('unavailable', 'the gateway is starting or stopping; ask again in a moment');
+    }
+    if (request === 'subscribe') return this.#subscribe(given);
+    if (request === 'unsubscribe') return this.#unsubscribe(given);
+    return runRequest(request, given, surroundings);
+  }
+
+  #subscribe(given: unknown): { subscription: number } {
+    const { topic, intervalMs } = checkedArguments(subscribeArguments, given);
+    if (this.#subscriptions.size >= MAX_SUBSCRIPTIONS) {
+      throw new RequestError('busy', `a connection has at most ${MAX_SUBSCRIPTIONS} subscriptions`);
+    }
+    const subscription = this.#nextSubscription++;
+    let isBusy = false;
+    const tell = async () => {
+      const surroundings = this.#surroundings();
+      // A client that has not read the last event misses this one.
+      if (isBusy || surroundings === undefined || this.#socket.writableNeedDrain) return;
+      isBusy = true;
+      try {
+        const event = await TOPICS[topic]?.(surroundings);
+        if (this.#subscriptions.has(subscription)) this.#send({ subscription, event });
+      } finally {
+        isBusy = false;
+      }
+    };
+    this.#subscriptions.set(
+      subscription,
+      setInterval(() => void tell().catch(() => {}), intervalMs),
+    );
+    // After the reply that tells its number.
+    setImmediate(() => void tell().catch(() => {}));
+    return { subscription };
+  }
+
+  #unsubscribe(given: unknown): Record<string, never> {
+    const { subscription } = checkedArguments(unsubscribeArguments, given);
+    const timer = this.#subscriptions.get(subscription);
+    if (timer === undefined) throw new RequestError('not-found', `there is no subscription ${subscription}`);
+    clearInterval(timer);
+    this.#subscriptions.delete(subscription);
+    return {};
+  }
+
+  #refuse(id: number | null, code: 'protocol' | 'bad-message', message: string): void {
+    this.#send(errorReply(id, new RequestError(code, message)));
+    this.#socket.end();
+    // What it still sends is not looked at; a client that does not close is not waited for.
+    setTimeout(() => this.#socket.destroy(), 1000).unref();
+  }
+
+  #send(message: ServerMessage): void {
+    const socket = this.#socket;
+    if (socket.destroyed || socket.writableEnded) return;
+    if (socket.writableLength > this.#limits.backlogBytes) {
+      socket.destroy();
+      return;
+    }
+    socket.write(encodeReply(message));
+  }
+}
+
+/** In place of what cannot be told, an error that can. */
+function encodeReply(message: ServerMessage): Buffer {
+  const id = 'id' in message ? message.id : null;
+  try {
+    const bytes = encodeMessage(message);
+    if (bytes.length <= MAX_REPLY) return bytes;
+    return encodeMessage(errorReply(id, new RequestError('failed', 'the reply is too long')));
+  } catch (error) {
+    return encodeMessage(errorReply(id, error));
+  }
+}
+
+function errorReply(id: number | null, error: unknown): ServerMessage & { id: number | null } {
+  const isOurs = error instanceof RequestError;
+  const message = error instanceof Error ? error.message : String(error);
+  return { id, error: { code: isOurs ? error.code : 'failed', message } };
+}
+
+function idOf(message: unknown): number | null {
+  const id: unknown = typeof message === 'object' && message !== null ? Reflect.get(message, 'id') : null;
+  return Number.isSafeInteger(id) ? (id as number) : null;
+}

@@ -1,0 +1,164 @@
+/** The control socket: a Unix socket in the run-dir, for its owner and one group. */
+import { execFileSync } from 'node:child_process';
+import { chownSync, lstatSync, mkdirSync, unlinkSync } from 'node:fs';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { dirname } from 'node:path';
+import { RateMeter } from '../inspect/rates.js';
+import type { Subject } from '../inspect/subject.js';
+import { CONNECTION_LIMITS, Connection, type ConnectionLimits } from './connection.js';
+import { encodeMessage } from './protocol.js';
+
+export const SOCKET_NAME = 'control.sock';
+const MAX_CONNECTIONS = 64;
+/** Of the kernel: sun_path, with the zero behind it. */
+const MAX_PATH_BYTES = 107;
+const PROBE_MS = 2000;
+
+export interface ControlSocketOptions {
+  readonly path: string;
+  /** Name or number; null leaves the group as it is. */
+  readonly group: string | null;
+  /** Undefined while the gateway starts or ends. */
+  readonly subject: () => Subject | undefined;
+  /** For tests. */
+  readonly limits?: Partial<ConnectionLimits>;
+  readonly maxConnections?: number;
+}
+
+export class ControlSocket {
+  readonly #options: ControlSocketOptions;
+  readonly #sockets = new Set<Socket>();
+  readonly #server: Server;
+  /** Shared by all clients, so that they share its looks. */
+  readonly #rates: RateMeter;
+
+  private constructor(options: ControlSocketOptions) {
+    this.#options = options;
+    this.#rates = new RateMeter(() => options.subject()?.dataplane.counters ?? {});
+    this.#server = createServer((socket) => this.#accept(socket));
+    // A client that cannot be accepted (no descriptors left) is no reason to end.
+    this.#server.on('error', () => {});
+  }
+
+  /**
+   * Listens. A socket that a dead gateway has left is replaced. Rejects, with what to do, where a live one has it, where the
+   * group is unknown, or where the socket cannot be made.
+   */
+  static async open(options: ControlSocketOptions): Promise<ControlSocket> {
+    const { path, group } = options;
+    if (Buffer.byteLength(path) > MAX_PATH_BYTES) {
+      throw new Error(`${path}: a socket's path has at most ${MAX_PATH_BYTES} bytes; set a shorter run-dir`);
+    }
+    mkdirSync(dirname(path), { recursive: true });
+    await removeStale(path);
+    const control = new ControlSocket(options);
+    await control.#listen(path);
+    try {
+      if (group !== null) control.setGroup(group);
+    } catch (error) {
+      await control.close();
+      throw error;
+    }
+    return control;
+  }
+
+  get path(): string {
+    return this.#options.path;
+  }
+
+  /** Gives the socket to a group. Throws where there is no such group, or it may not be given away. */
+  setGroup(group: string): void {
+    try {
+      chownSync(this.path, process.getuid?.() ?? 0, groupId(group));
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new Error(`control-group: ${this.path} cannot be given to '${group}': ${reason}`, {
+        cause: error,
+      });
+    }
+  }
+
+  /** Cuts all clients off and removes the socket. */
+  close(): Promise<void> {
+    for (const socket of this.#sockets) socket.destroy();
+    return new Promise((resolve) => this.#server.close(() => resolve()));
+  }
+
+  #listen(path: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const fail = (error: Error) =>
+        reject(new Error(`the control socket ${path} cannot be made: ${error.message}`, { cause: error }));
+      this.#server.once('error', fail);
+      // The socket is made within this call, and is never there with other rights than these.
+      const umask = process.umask(0o117);
+      try {
+        this.#server.listen(path, () => {
+          this.#server.removeListener('error', fail);
+          resolve();
+        });
+      } finally {
+        process.umask(umask);
+      }
+    });
+  }
+
+  #accept(socket: Socket): void {
+    const { subject, limits, maxConnections = MAX_CONNECTIONS } = this.#options;
+    if (this.#sockets.size >= maxConnections) {
+      const message = `${maxConnections} clients are connected already; end some of them`;
+      socket.on('error', () => {});
+      socket.end(encodeMessage({ id: null, error: { code: 'busy', message } }), () => socket.destroy());
+      return;
+    }
+    this.#sockets.add(socket);
+    socket.once('close', () => this.#sockets.delete(socket));
+    const surroundings = () => {
+      const current = subject();
+      return current && { subject: current, rates: this.#rates };
+    };
+    new Connection(socket, surroundings, { ...CONNECTION_LIMITS, ...limits });
+  }
+}
+
+/** Removes a socket that nobody listens on. Rejects where somebody does, or where it is something else. */
+async function removeStale(path: string): Promise<void> {
+  let isSocket: boolean;
+  try {
+    isSocket = lstatSync(path).isSocket();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+    throw error;
+  }
+  if (!isSocket) throw new Error(`${path} is no socket, and in the way: remove it, or set another run-dir`);
+  if (await isAlive(path)) {
+    throw new Error(`another nat64d answers at ${path}: stop it, or set another run-dir for this one`);
+  }
+  unlinkSync(path);
+}
+
+function isAlive(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    const done = (alive: boolean) => {
+      socket.destroy();
+      resolve(alive);
+    };
+    socket.setTimeout(PROBE_MS, () => done(true));
+    socket.once('connect', () => done(true));
+    // A queue that is full is somebody's.
+    socket.once('error', ({ code }: NodeJS.ErrnoException) => done(code === 'EAGAIN'));
+  });
+}
+
+function groupId(group: string): number {
+  if (/^[0-9]+$/.test(group)) return Number(group);
+  try {
+    const line = execFileSync('getent', ['group', '--', group], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    return Number(line.split(':')[2]);
+  } catch {
+    throw new Error('there is no such group; make it, or name another');
+  }
+}

@@ -1,0 +1,64 @@
+/** What the control socket and HTTP look at, and the few things that they may do. */
+import type { PrefixTable } from '../../shm/prefix-table.js';
+import type { Changes } from '../changes.js';
+import type { GatewayConfig, LogConfig } from '../config/types.js';
+import type { Dns64 } from '../dns64/index.js';
+import type { PoolKeeper } from '../pool-keeper.js';
+import type { OpenDevice } from '../queues.js';
+import type { EffectiveConfig } from '../settings.js';
+import type { WorkerState } from '../workers.js';
+import type { Assignments } from './assignments.js';
+import type { RecentEvent } from './events.js';
+
+export interface WorkerView extends WorkerState {
+  /** Since its last start. */
+  readonly counters: Readonly<Record<string, number>>;
+}
+
+/** The data plane, as control sees it. */
+export interface Dataplane {
+  /** Sums over all workers, dead ones included. */
+  readonly counters: Readonly<Record<string, number>>;
+  readonly workers: readonly WorkerView[];
+  readonly workersReplaced: number;
+  readonly keeper: PoolKeeper | undefined;
+  readonly explicitMaps: { readonly maps4: PrefixTable; readonly maps6: PrefixTable };
+  readonly assignments: Assignments;
+  /** The gateway's clock. */
+  nowSec(): number;
+}
+
+export interface ReloadCounts {
+  done: number;
+  failed: number;
+}
+
+/** A configuration as it was read. */
+export interface Loaded {
+  readonly given: GatewayConfig;
+  /** With the maps of its map-file; the lines of it that are no good are among the warnings. */
+  readonly complete: GatewayConfig;
+}
+
+/** A gateway that serves. */
+export interface Subject {
+  /** By performance.now(). */
+  readonly startedMs: number;
+  /** What is in force. */
+  readonly config: EffectiveConfig;
+  /** The name the kernel gave. */
+  readonly device: string;
+  readonly steering: OpenDevice['steering'];
+  readonly dataplane: Dataplane;
+  readonly dns64: Dns64 | undefined;
+  readonly reloads: Readonly<ReloadCounts>;
+  /** The last lines of the log. */
+  readonly recent: { readonly events: readonly RecentEvent[]; readonly total: number };
+  logLevel: LogConfig['level'];
+  /** Logs what somebody has done by hand. */
+  note(event: string, message: string): void;
+  /** Reads the configuration anew. Throws ConfigError, or an Error that says what to do. */
+  load(): Loaded;
+  /** Brings a configuration into force, as given. */
+  reload(given: GatewayConfig): Promise<Changes>;
+}

@@ -1,0 +1,106 @@
+/** A gateway as the control socket and HTTP see it, without device and workers: pool and tables are real ones. */
+
+import { changesBetween, withoutFixed } from '#nat64d/control/changes.js';
+import type { Clock } from '#nat64d/control/clock.js';
+import { parseConfig } from '#nat64d/control/config/index.js';
+import type { GatewayConfig } from '#nat64d/control/config/types.js';
+import type { Dns64 } from '#nat64d/control/dns64/index.js';
+import { newStats } from '#nat64d/control/dns64/stats.js';
+import { Assignments } from '#nat64d/control/inspect/assignments.js';
+import { RememberingLog } from '#nat64d/control/inspect/events.js';
+import type { Dataplane, Subject } from '#nat64d/control/inspect/subject.js';
+import { silent } from '#nat64d/control/log.js';
+import { CLOCK_START_SEC } from '#nat64d/control/pool/clock-start.js';
+import { PoolKeeper } from '#nat64d/control/pool-keeper.js';
+import type { EffectiveConfig } from '#nat64d/control/settings.js';
+import { COUNTER_NAMES } from '#nat64d/shm/counters.js';
+import { createPrefixTable, PrefixTable } from '#nat64d/shm/prefix-table.js';
+import { createSharedState } from '#nat64d/shm/shared-state.js';
+import { address6 } from './harness.js';
+
+export class TestSubject implements Subject {
+  readonly startedMs = performance.now();
+  readonly device = 'nat64';
+  readonly steering = 'program';
+  readonly dataplane: Dataplane;
+  readonly reloads = { done: 0, failed: 0 };
+  readonly recent = new RememberingLog({ ...silent, level: 'info' });
+  readonly notes: string[] = [];
+  readonly counters: Record<string, number> = Object.fromEntries(COUNTER_NAMES.map((name) => [name, 0]));
+  readonly assignments = new Assignments();
+  config: EffectiveConfig;
+  logLevel: Subject['logLevel'] = 'info';
+  nowSec = CLOCK_START_SEC;
+  /** What `load` reads. */
+  toml: string;
+  dns64: Dns64 | undefined;
+
+  constructor(toml = '', dns64: Partial<Dns64> | null = {}) {
+    this.toml = toml;
+    const config = parseConfig(toml, 'f');
+    this.config = { ...config, deviceAddresses: config.device.addresses, offloads: ['CSUM', 'TSO4'] };
+    this.dns64 =
+      dns64 === null
+        ? undefined
+        : {
+            listening: [{ address: '::1', port: 53 }],
+            forwarders: [],
+            failures: [],
+            stats: newStats(),
+            close: async () => {},
+            ...dns64,
+          };
+    const clock = { nowSec: () => this.nowSec } as Clock;
+    const { assignments } = this;
+    const surroundings = {
+      state: createSharedState(1),
+      workerCount: 1,
+      clock,
+      log: silent,
+      record: () => {},
+      assignments,
+    };
+    const maps4 = createPrefixTable(config.maps, 4);
+    const maps6 = createPrefixTable(config.maps, 6);
+    const keeper =
+      config.pool4 === null ? undefined : new PoolKeeper(config.pool4, this.config, surroundings);
+    keeper?.adopt(this.config, maps6);
+    const { counters } = this;
+    this.dataplane = {
+      get counters() {
+        return { ...counters };
+      },
+      workers: [{ worker: 0, isRunning: true, aliveSec: 5, restarts: 0, counters }],
+      workersReplaced: 0,
+      keeper,
+      explicitMaps: { maps4: new PrefixTable(maps4), maps6: new PrefixTable(maps6) },
+      assignments,
+      nowSec: () => this.nowSec,
+    };
+  }
+
+  get keeper(): PoolKeeper {
+    return this.dataplane.keeper as PoolKeeper;
+  }
+
+  /** Gives a host its address; returns the index of its map. */
+  assign(host: string): number {
+    return this.keeper.pool.assign(address6(host), this.nowSec);
+  }
+
+  note(event: string, message: string): void {
+    this.notes.push(`${event}: ${message}`);
+  }
+
+  load() {
+    const given = parseConfig(this.toml, 'f');
+    return { given, complete: given };
+  }
+
+  async reload(given: GatewayConfig) {
+    const changes = changesBetween(this.config, given);
+    this.config = { ...this.config, ...withoutFixed(this.config, given) };
+    this.reloads.done++;
+    return changes;
+  }
+}

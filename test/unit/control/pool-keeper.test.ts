@@ -1,0 +1,63 @@
+/** Pinned maps through reloads. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Clock } from '#nat64d/control/clock.js';
+import { parseConfig } from '#nat64d/control/config/index.js';
+import { Assignments } from '#nat64d/control/inspect/assignments.js';
+import { silent } from '#nat64d/control/log.js';
+import { CLOCK_START_SEC } from '#nat64d/control/pool/clock-start.js';
+import { PoolKeeper } from '#nat64d/control/pool-keeper.js';
+import type { EffectiveConfig } from '#nat64d/control/settings.js';
+import { createPrefixTable } from '#nat64d/shm/prefix-table.js';
+import { createSharedState } from '#nat64d/shm/shared-state.js';
+import { formatAddress4, type Prefix4 } from '#nat64d/wire/address.js';
+import { address6 } from '../../helpers/harness.js';
+
+const HOST = address6('2001:db8:1::2');
+const nowSec = CLOCK_START_SEC;
+
+function configOf(toml: string): EffectiveConfig {
+  const config = parseConfig(toml, 'f');
+  return { ...config, deviceAddresses: [], offloads: [] };
+}
+
+function keeperOf(toml: string): PoolKeeper {
+  const config = configOf(toml);
+  const surroundings = {
+    state: createSharedState(1),
+    workerCount: 1,
+    clock: { nowSec: () => nowSec } as Clock,
+    log: silent,
+    record: () => {},
+    assignments: new Assignments(),
+  };
+  return new PoolKeeper(config.pool4 as Prefix4, config, surroundings);
+}
+
+test('a pin outlives a change of the pool where its map does, and goes with it where not', () => {
+  const before = keeperOf('pool4 = "10.64.0.0/20"');
+  const index = before.pool.assign(HOST, nowSec);
+  assert.ok(before.pin(index));
+  const address = before.pool.addressOf(index);
+  const same = keeperOf('pool4 = "10.64.0.0/16"');
+  same.inherit(before);
+  assert.equal(same.pinnedCount, 1);
+  assert.ok(same.isPinned(same.pool.indexOf(address)));
+  const other = keeperOf('pool4 = "10.65.0.0/16"');
+  other.inherit(before);
+  assert.equal(other.pinnedCount, 0);
+});
+
+test('an address that an explicit map takes is pinned no more, whoever gets it later', () => {
+  const keeper = keeperOf('');
+  const index = keeper.pool.assign(HOST, nowSec);
+  keeper.pin(index);
+  const map = `[[map]]\nipv4 = "${formatAddress4(keeper.pool.addressOf(index))}"\nipv6 = "2001:db8:9::9"\n`;
+  for (const toml of [map, '']) {
+    const config = configOf(toml);
+    keeper.adopt(config, createPrefixTable(config.maps, 6));
+  }
+  assert.equal(keeper.pinnedCount, 0);
+  assert.equal(keeper.pool.assign(HOST, nowSec), index);
+  assert.ok(!keeper.isPinned(index));
+});
