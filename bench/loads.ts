@@ -47,16 +47,21 @@ export interface Flood {
   readonly gso?: boolean;
   /** Datagrams a second; as fast as it goes where absent. */
   readonly rate?: number;
+  /** Over the client's link, not right into the contender's device. */
+  readonly isFromClient?: boolean;
 }
 
 /** CPU of the sender, and of what is measured, where a figure is for one core of the gateway. */
 export const SENDER_CPU = '0';
 export const GATEWAY_CPU = '1';
 
-function floodArgs({ target, device }: Running, load: Flood, seconds: number): string[] {
+function floodArgs(lab: Lab, { target, device }: Running, load: Flood, seconds: number): string[] {
   const words = ['--target', target, '--port', SINK_PORT, '--size', load.size, '--seconds', seconds];
   if (load.gso !== true) {
-    words.push('--interface', device, '--source', FIRST_SOURCE);
+    if (load.isFromClient === true) {
+      words.push('--interface', 'up0', '--mac', readInterface(lab, lab.gateway, 'lan0').address);
+    } else words.push('--interface', device);
+    words.push('--source', FIRST_SOURCE);
     words.push('--flows', load.flows ?? 1, '--hosts', load.hosts ?? 1, '--burst', load.burst ?? 1);
     if (load.rate !== undefined) words.push('--rate', load.rate);
   }
@@ -68,8 +73,9 @@ function floodArgs({ target, device }: Running, load: Flood, seconds: number): s
  * the way there from the client they would cost more than in the gateway. Cut by the kernel, they come from the client.
  */
 export function startFlood(lab: Lab, running: Running, load: Flood, seconds: number) {
-  const words = ['-c', SENDER_CPU, LOADGEN, ...floodArgs(running, load, seconds)];
-  return lab.spawn(load.gso === true ? lab.client : lab.gateway, 'taskset', words);
+  const words = ['-c', SENDER_CPU, LOADGEN, ...floodArgs(lab, running, load, seconds)];
+  const isAtClient = load.gso === true || load.isFromClient === true;
+  return lab.spawn(isAtClient ? lab.client : lab.gateway, 'taskset', words);
 }
 
 /** Datagrams per second that reach the server during a flood. */

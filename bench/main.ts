@@ -42,6 +42,12 @@ program
   .option('--minutes <n>', 'of load', number, 10)
   .action(async (options) => (await import('./soak.bench.js')).run(options));
 program
+  .command('tuning')
+  .description('what each piece of tuning advice is worth (root)')
+  .option('--runs <n>', 'runs, of which the median counts', integer, 3)
+  .option('--seconds <n>', 'seconds for each figure', number, 2)
+  .action(async (options) => (await import('./tuning.bench.js')).run(options));
+program
   .command('profile')
   .description('where the time goes, with flame graphs (root, perf)')
   .action(async () => (await import('./profile.bench.js')).run());

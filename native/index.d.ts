@@ -4,7 +4,7 @@
  *
  * Every failure is an Error with `code` ('EPERM'), `errno` (positive number), `syscall` ('TUNSETIFF') and a message that says what to do.
  * A wrong argument is a TypeError (ERR_INVALID_ARG_TYPE) or RangeError (ERR_OUT_OF_RANGE), a detached array one without
- * room. No call blocks. What Linux does where a device is down or gone: README.md.
+ * room. No call blocks, but for `wait` up to a millisecond. What Linux does where a device is down or gone: README.md.
  */
 
 export = native;
@@ -105,6 +105,12 @@ declare namespace native {
     frames: Int32Array,
     maxFrames: number,
   ): number;
+
+  /**
+   * Sleeps until `fd` is readable or has an error, for at most `timeoutUs` (0 to 1000 microseconds: nothing in this addon holds
+   * a thread for longer). Whether it is. For the moments between two frames of a stream, where a round of the event loop would cost more.
+   */
+  function wait(fd: number, timeoutUs: number): boolean;
 
   /**
    * Writes `count` frames, one write each. `list` holds, for each frame in turn: the number of its pieces (1 to 64), then

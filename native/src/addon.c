@@ -18,6 +18,7 @@ static bool define_functions(napi_env env, napi_value exports) {
       {"sendDatagram", send_datagram},
       {"setSteering", set_steering},
       {"clearSteering", clear_steering},
+      {"wait", wait_readable},
       {"sums", sum_ranges},
   };
   for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++) {

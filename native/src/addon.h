@@ -21,6 +21,7 @@ bool define_offload(napi_env env, napi_value exports);
 /* burst.c */
 napi_value read_burst(napi_env env, napi_callback_info info);
 napi_value write_burst(napi_env env, napi_callback_info info);
+napi_value wait_readable(napi_env env, napi_callback_info info);
 
 /* steering.c */
 napi_value set_steering(napi_env env, napi_callback_info info);

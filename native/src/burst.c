@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdint.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -14,7 +15,7 @@
 #include "args.h"
 #include "error.h"
 
-enum { FRAME_ALIGNMENT = 16, MAX_PIECES = 64 };
+enum { FRAME_ALIGNMENT = 16, MAX_PIECES = 64, MAX_WAIT_US = 1000 };
 
 static int32_t load(const struct word_view *words, size_t index) {
   return __atomic_load_n(&words->data[index], __ATOMIC_RELAXED);
@@ -151,4 +152,19 @@ napi_value write_burst(napi_env env, napi_callback_info info) {
     store(&refused, 1, error);
   }
   return count_value(env, count - refusals);
+}
+
+napi_value wait_readable(napi_env env, napi_callback_info info) {
+  napi_value values[2], result;
+  int fd;
+  int64_t timeout_us;
+  if (!arguments(env, info, 2, values) || !descriptor_argument(env, values[0], &fd) ||
+      !integer_argument(env, values[1], "timeoutUs", 0, MAX_WAIT_US, &timeout_us)) {
+    return NULL;
+  }
+  struct pollfd one = {.fd = fd, .events = POLLIN};
+  struct timespec timeout = {.tv_nsec = timeout_us * 1000};
+  /* An error is something to read too: the read tells what it is. */
+  bool is_readable = ppoll(&one, 1, &timeout, NULL) > 0;
+  return succeeded(env, napi_get_boolean(env, is_readable, &result)) ? result : NULL;
 }

@@ -40,10 +40,11 @@ const HOSTS_ASKED = counter('hosts-asked');
 const WRITE_REFUSED = counter('write-refused');
 const DROP_REFUSED = counter('drop-refused');
 
-/** Bursts before the event loop gets its turn: messages, timers, the end. */
-const BURSTS_PER_TURN = 4;
-/** A burst shorter than this has emptied the queue. */
-const LONG_BURST = 16;
+/** Frames, and bursts, before the event loop gets its turn: messages, timers, the end. */
+const FRAMES_PER_TURN = 1024;
+const BURSTS_PER_TURN = 64;
+/** How long the next frame of a stream is waited for on the spot: about what a round of the event loop costs, several times over. */
+const WAIT_US = 100;
 /** Frames of a turn that make the next one a sparse one. */
 const SPARSE_FRAMES = 2;
 const ANSWERS_PER_BURST = 1024;
@@ -51,7 +52,7 @@ const ANSWERS_PER_BURST = 1024;
 const BUSY_BURSTS = 5000;
 
 /** Where frames come from and go to: the native addon's functions for a queue. */
-export type FrameIo = Pick<typeof native, 'read' | 'write'>;
+export type FrameIo = Pick<typeof native, 'read' | 'wait' | 'write'>;
 
 export class Loop {
   readonly #task: WorkerTask;
@@ -64,6 +65,7 @@ export class Loop {
   readonly #answers: HostRing;
   readonly #send: (message: FromWorker) => void;
   readonly #read: FrameIo['read'];
+  readonly #wait: FrameIo['wait'];
   readonly #write: FrameIo['write'];
   /** Null where no packet is to be logged. */
   #packetLog: PacketLog | null;
@@ -85,6 +87,7 @@ export class Loop {
   constructor(task: WorkerTask, send: (message: FromWorker) => void, io: FrameIo = native) {
     this.#task = task;
     this.#read = io.read;
+    this.#wait = io.wait;
     this.#write = io.write;
     this.#ctx = createContext(task);
     this.#state = new Int32Array(task.state);
@@ -110,18 +113,19 @@ export class Loop {
   }
 
   /**
-   * Serves the queue until it is empty or others deserve a turn. Throws what the device throws (see native `read`).
+   * Serves the queue until it stays empty for a moment or others deserve a turn. Throws what the device throws (see native `read`).
    *
    * Where frames come one at a time, the read that finds the queue empty is worth more behind the write than before it: the frame
-   * is on its way sooner, and an answer that it caused on this very machine is found without another round of the event loop.
+   * is on its way sooner, and an answer that it caused on this very machine is found at once.
    */
   serve(): void {
     let frames = 0;
-    for (let i = 0; i < BURSTS_PER_TURN; i++) {
-      const isSparse = this.#isSparse && i < SPARSE_FRAMES;
-      const n = this.#burst(isSparse ? 1 : BURST_FRAMES);
+    for (let bursts = 0; bursts < BURSTS_PER_TURN && frames < FRAMES_PER_TURN; bursts++) {
+      const most = this.#isSparse && bursts < SPARSE_FRAMES ? 1 : BURST_FRAMES;
+      const n = this.#burst(most);
       frames += n;
-      if (isSparse ? n === 0 : n < LONG_BURST) break;
+      // What was not filled has emptied the queue.
+      if (n < most && (frames === 0 || !this.#wait(this.#task.fd, WAIT_US))) break;
     }
     this.#isSparse = frames <= SPARSE_FRAMES;
   }

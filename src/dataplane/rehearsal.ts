@@ -118,6 +118,8 @@ class Stage implements FrameIo {
     return count;
   };
 
+  readonly wait: FrameIo['wait'] = () => this.left > 0;
+
   readonly write: FrameIo['write'] = (_fd, bytes, list, count, refused) => {
     const offset = list[1] as number;
     this.written = bytes.slice(offset + VNET_HEADER, offset + (list[2] as number));

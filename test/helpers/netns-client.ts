@@ -5,6 +5,7 @@
  *   put HOST BYTES            uploads; prints the SHA-256 that the server computed
  *   udp HOST SIZE…            one datagram of each size at a time; prints the sizes that came back whole
  *   hosts HOST COUNT [MSEC]   a datagram from each of COUNT addresses, 250 at once; prints which IPv4 address each had (within 5 s)
+ *   burst HOST COUNT SIZE     datagrams one right after the other; prints how many came back whole, and how many out of their order
  *   stream HOST SECONDS       a numbered datagram each millisecond; prints how many were sent, came back, and came in order
  */
 import { createHash } from 'node:crypto';
@@ -95,6 +96,28 @@ async function stream(seconds: number) {
   return { sent, received, disordered };
 }
 
+async function burst(count: number, size: number) {
+  const socket = createSocket('udp6');
+  const pattern = patternBytes(size);
+  let whole = 0;
+  let disordered = 0;
+  let last = -1;
+  socket.on('message', (data) => {
+    const number = data.readUInt32BE(16);
+    if (number <= last) disordered++;
+    last = number;
+    if (data.length === size && data.subarray(20).equals(pattern.subarray(20))) whole++;
+  });
+  for (let i = 0; i < count; i++) {
+    const data = Buffer.from(pattern);
+    data.writeUInt32BE(i, 16);
+    socket.send(data, 5002, host);
+  }
+  for (let waited = 0; waited < 3000 && whole < count; waited += 10) await sleep(10);
+  socket.close();
+  return { whole, disordered };
+}
+
 async function run(): Promise<unknown> {
   switch (task) {
     case 'get':
@@ -108,6 +131,8 @@ async function run(): Promise<unknown> {
     }
     case 'hosts':
       return hosts(Number(rest[0]), Number(rest[1] ?? 5000));
+    case 'burst':
+      return burst(Number(rest[0]), Number(rest[1]));
     case 'stream':
       return stream(Number(rest[0]));
     default:

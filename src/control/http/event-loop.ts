@@ -1,7 +1,9 @@
-/** How long the control thread keeps others waiting: what is measured only while somebody may ask. */
+/** How long the control thread keeps others waiting. Measured only while somebody asks: the measuring wakes an idle process. */
 import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
 
-const RESOLUTION_MS = 20;
+const RESOLUTION_MS = 100;
+/** Nobody has asked for so long: nobody asks. */
+const PATIENCE_MS = 5 * 60_000;
 
 export interface Delay {
   readonly meanSec: number;
@@ -11,12 +13,9 @@ export interface Delay {
 
 export class EventLoopDelay {
   readonly #histogram: IntervalHistogram = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
+  #patience: NodeJS.Timeout | undefined;
 
-  constructor() {
-    this.#histogram.enable();
-  }
-
-  /** Beyond the timer's own interval, since this was last called. */
+  /** Beyond the timer's own interval, since this was last called; nothing the first time. */
   take(): Delay {
     const histogram = this.#histogram;
     const beyond = (ns: number) => (Number.isFinite(ns) ? Math.max(ns / 1e9 - RESOLUTION_MS / 1000, 0) : 0);
@@ -27,10 +26,16 @@ export class EventLoopDelay {
       maxSec: isEmpty ? 0 : beyond(histogram.max),
     };
     histogram.reset();
+    histogram.enable();
+    this.#patience ??= setTimeout(() => this.close(), PATIENCE_MS).unref();
+    this.#patience.refresh();
     return delay;
   }
 
+  /** Stops measuring, until the next `take`. */
   close(): void {
+    clearTimeout(this.#patience);
+    this.#patience = undefined;
     this.#histogram.disable();
   }
 }
