@@ -5,9 +5,9 @@ import { after, before, test } from 'node:test';
 import { Lab, SERVER4, under } from '../helpers/lab.js';
 import { patternBytes } from '../helpers/pattern.js';
 
-const BYTES = 8_000_000;
+const BYTES = 4_000_000;
 /** As many as any socket holds until it is read. */
-const DATAGRAMS = 100;
+const DATAGRAMS = 50;
 let lab: Lab;
 
 before(async () => {
