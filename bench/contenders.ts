@@ -1,6 +1,6 @@
 /** What a benchmark sends its load through: plain kernel forwarding, TAYGA, and the gateway; each taken up and down in a lab. */
 import { execFileSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type GatewayProcess, type Lab, SERVER4, under } from '../test/helpers/lab.js';
@@ -73,6 +73,8 @@ export async function startNat64d(
 ): Promise<{ gateway: GatewayProcess; running: Running }> {
   const top = `workers = ${workers}\npool4 = "${POOL4}"\nmax-maps-per-64 = 0\n${options.top ?? ''}`;
   const toml = `${top}[device]\nmasquerade = false\n${options.device ?? ''}\n[dns64]\nenabled = false\n`;
+  // Its hosts are to be new ones.
+  rmSync(join(lab.folder, 'data'), { recursive: true, force: true });
   const gateway = await lab.startGateway({ toml, nodeOptions: options.nodeOptions ?? [] });
   const device = gateway.events('ready')[0]?.device as string;
   const { pid } = gateway;
@@ -97,6 +99,7 @@ export function tayga(): Contender {
     name: 'TAYGA',
     async start(lab) {
       const file = join(lab.folder, 'tayga.conf');
+      rmSync(join(lab.folder, 'dynamic.map'), { force: true });
       writeFileSync(
         file,
         `tun-device tayga0\nipv4-addr 10.64.0.1\nprefix ${TAYGA_PREFIX}/96\ndynamic-pool ${POOL4}\ndata-dir ${lab.folder}\n`,

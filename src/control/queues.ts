@@ -80,7 +80,7 @@ export function openDevice(options: QueuesOptions, log: Log): OpenDevice {
     const offloads = setOffloads(fds, options.offload);
     let steering: OpenDevice['steering'] = 'kernel';
     const steer = (pref64: Prefix6 | null) => {
-      steering = setSteering(fds, pref64) ? 'program' : 'kernel';
+      steering = setSteering(fds, pref64, log) ? 'program' : 'kernel';
     };
     steer(options.pref64);
     return {
@@ -168,14 +168,22 @@ const REMOTE: Readonly<Record<number, readonly [byte: number, bits: number]>> = 
 };
 
 /** Has the kernel take both directions of a flow to one worker. False where it is left to its own choice. */
-function setSteering([first, second]: readonly number[], pref64: Prefix6 | null): boolean {
+function setSteering([first, second]: readonly number[], pref64: Prefix6 | null, log: Log): boolean {
   const place = pref64 === null ? undefined : REMOTE[pref64.length];
   if (first === undefined) return false;
   if (second === undefined || place === undefined) {
     native.clearSteering(first);
     return false;
   }
-  return native.setSteering(first, place[0], place[1], randomBytes(4).readUInt32BE());
+  try {
+    if (native.setSteering(first, place[0], place[1], randomBytes(4).readUInt32BE())) return true;
+  } catch (error) {
+    // A gateway serves without it.
+    log.warn({ event: 'no-steering', err: error }, `frames are not steered by flow: ${String(error)}`);
+  }
+  // A program for another prefix would send the two directions of a flow apart.
+  native.clearSteering(first);
+  return false;
 }
 
 function closeAll(fds: number[]): void {

@@ -396,6 +396,18 @@ export class Coalescer {
     return frames;
   }
 
+  /** Whether the IPv4 packets of a group have identifications in a row: those of frames that came one right after the other do. */
+  #areNumbered(head: number): boolean {
+    const { u8 } = this.#ctx;
+    const field = VNET_HEADER + IPV4_ID;
+    let next = get16(u8, (this.#at[head] as number) + field);
+    for (let segment = head; segment !== this.#tail[head]; ) {
+      segment = this.#next[segment] as number;
+      if (get16(u8, (this.#at[segment] as number) + field) !== ++next) return false;
+    }
+    return true;
+  }
+
   /** Makes a group's first headers those of the whole. */
   #writeHeaders(head: number, segments: number): void {
     const ctx = this.#ctx;
@@ -410,7 +422,7 @@ export class Coalescer {
     if (isV4) {
       set16(u8, offset + IPV4_TOTAL_LENGTH, IPV4_HEADER + length);
       // Segments are numbered on from the first: with DF=0 all those numbers must be this packet's own.
-      if ((get16(u8, offset + IPV4_FRAGMENT) & IPV4_DF) === 0)
+      if ((get16(u8, offset + IPV4_FRAGMENT) & IPV4_DF) === 0 && !this.#areNumbered(head))
         set16(u8, offset + IPV4_ID, ctx.takeIdentifications(segments));
       set16(u8, offset + IPV4_CHECKSUM, 0);
       set16(u8, offset + IPV4_CHECKSUM, ~fold(sumBytes(dv, offset, IPV4_HEADER)) & 0xffff);

@@ -1,5 +1,5 @@
 /**
- * What a worker does while nothing comes: it plays a few thousand frames through a loop of its own, without a device, so that the
+ * What a worker does while hardly anything comes: it plays frames through a loop of its own, without a device, so that the
  * JIT has compiled the way of a frame before the first real one takes it. Interpreted, the first frames would take ten times as
  * long, and the compiler would work while they wait.
  *
@@ -14,12 +14,13 @@ import { createPrefixTable } from '../shm/prefix-table.js';
 import { createSharedState } from '../shm/shared-state.js';
 import type { WorkerTask } from '../shm/worker-task.js';
 import type { Address6 } from '../wire/address.js';
-import { set16 } from '../wire/bytes.js';
-import { fold, sumBytes } from '../wire/checksum.js';
+import { get16, set16 } from '../wire/bytes.js';
+import { adjustChecksum, fold, sumBytes } from '../wire/checksum.js';
 import {
   checksumOffset,
   IPV4_DESTINATION,
   IPV4_HEADER,
+  IPV4_PROTOCOL,
   IPV4_SOURCE,
   IPV6_DESTINATION,
   IPV6_HEADER,
@@ -48,6 +49,7 @@ const HOST_INDEX = 3;
 const POOL4 = 0x0a400000;
 const POOL4_SIZE = 16;
 const SERVER4 = 0x08080808;
+const TCP_PAYLOAD = 512;
 const NO_DESCRIPTOR = -1;
 
 /** A datagram, segment or echo request from the host to the server, its checksum right. */
@@ -70,7 +72,7 @@ function makeFrame(protocol: number, upper: Uint8Array, destination: Address6): 
 function requests(server: Address6): Uint8Array[] {
   const udp = new Uint8Array(8 + 64);
   udp.set([0x30, 0x39, 0, 53, 0, udp.length]);
-  const tcp = new Uint8Array(20 + 512);
+  const tcp = new Uint8Array(20 + TCP_PAYLOAD);
   tcp.set([0x30, 0x39, 0, 80, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10, 0xff, 0xff]);
   const echo = new Uint8Array(8 + 56);
   echo.set([128, 0, 0, 0, 0x12, 0x34, 0, 1]);
@@ -94,6 +96,21 @@ function turnRound(packet: Uint8Array): Uint8Array {
   return back;
 }
 
+function protocolOf(frame: Uint8Array): number {
+  return frame[(frame[0] as number) >>> 4 === 4 ? IPV4_PROTOCOL : IPV6_NEXT_HEADER] as number;
+}
+
+/** Makes a segment the one that follows `count` like it, so that they can be joined. */
+function goOn(ring: Uint8Array, offset: number, count: number): void {
+  const upper = offset + ((ring[offset] as number) >>> 4 === 4 ? IPV4_HEADER : IPV6_HEADER);
+  const sequence = upper + 6;
+  const field = upper + checksumOffset(PROTO_TCP);
+  const before = get16(ring, sequence);
+  const after = before + count * TCP_PAYLOAD;
+  set16(ring, sequence, after);
+  set16(ring, field, adjustChecksum(get16(ring, field), before, after));
+}
+
 /** Stands for the device: gives frames, and takes what comes of them. */
 class Stage implements FrameIo {
   /** Copies of this one are given. */
@@ -111,6 +128,7 @@ class Stage implements FrameIo {
       const offset = HEADROOM + i * step;
       ring.fill(0, offset - VNET_HEADER, offset);
       ring.set(frame, offset);
+      if (protocolOf(frame) === PROTO_TCP) goOn(ring, offset, i);
       frames[2 * i] = offset;
       frames[2 * i + 1] = frame.length;
     }
@@ -131,8 +149,9 @@ class Stage implements FrameIo {
 /**
  * Rehearses in the background of the worker's event loop, with the worker's own settings.
  * @param isBusy real frames are coming: they do the same, and it ends
+ * @param counters what it counts; for tests
  */
-export function rehearse(task: WorkerTask, isBusy: () => boolean): void {
+export function rehearse(task: WorkerTask, isBusy: () => boolean, counters = createCounters(1)): void {
   const { pref64 } = task.settings;
   if (pref64 === null) return;
   const hosts = createHostTable(POOL4, POOL4_SIZE, 1, randomFillSync(new Int32Array(TABULATION_WORDS)));
@@ -149,7 +168,7 @@ export function rehearse(task: WorkerTask, isBusy: () => boolean): void {
       maps4: createPrefixTable([], 4),
       maps6: createPrefixTable([], 6),
       state: createSharedState(1).buffer as SharedArrayBuffer,
-      counters: createCounters(1),
+      counters,
       ring: createFrameRing(),
       questions: createHostRing(16),
       answers: createHostRing(16),

@@ -149,6 +149,58 @@ for (const [what, burst, groups] of CASES) {
   });
 }
 
+test('joining: headers count in the 65,535 bytes', () => {
+  // Seven have 57,330 bytes of payload; eight 65,520, and more with their headers.
+  const out = new Joiner().run(segments(Array.from({ length: 8 }, () => 8190)));
+  assert.deepEqual(
+    out.map((frame) => cut(frame).length),
+    [7, 1],
+  );
+});
+
+test('joining: a super-frame that came as one stays as it is', () => {
+  const whole = ipv6(SOURCE, udp({}, bytes(128)));
+  const superFrame: Listed = {
+    ...asPartial(whole),
+    vnet: { ...asPartial(whole).vnet, gsoType: 5, gsoSize: 64 },
+  };
+  const out = new Joiner().run([superFrame, superFrame, ...datagrams([128])]);
+  assert.equal(out.length, 3);
+  assert.deepEqual(out.slice(0, 2), [superFrame, superFrame]);
+});
+
+test('joining: a checksum that is marked valid is not summed again', () => {
+  const marked = segments([100, 100], () => ({ checksum: 'wrong' })).map((frame) => valid(frame.bytes));
+  assert.equal(new Joiner().run(marked).length, 1);
+});
+
+test('joining: flows that share a slot are told apart by each field', () => {
+  const joiner = new Joiner();
+  const flow = ipv4({ ...SOURCE4, df: true }, udp({}, bytes(64)));
+  const others = [
+    ipv4({ ...SOURCE4, df: true }, tcp({ sport: 40000, dport: 53 }, bytes(64))),
+    // The same words where the slot is computed from.
+    ipv6({ src: '::10.64.3.7', dst: '::8.8.8.8' }, udp({}, bytes(64))),
+    ipv6({ src: '::10.64.3.7', dst: '::8.8.8.8' }, tcp({ sport: 40000, dport: 53 }, bytes(64))),
+    ...Array.from({ length: 3000 }, (_, i) =>
+      ipv4({ src: `10.64.${i >> 8}.${i & 255}`, dst: '8.8.8.8', df: true }, udp({}, bytes(64))),
+    ).filter((packet) => !Buffer.from(packet).equals(flow)),
+  ];
+  const first = others[1] as Uint8Array;
+  let shared = 0;
+  for (const [mine, other] of [
+    ...others.map((packet) => [flow, packet]),
+    [first, others[2]],
+    [others[2], first],
+  ] as [Uint8Array, Uint8Array][]) {
+    const burst = [mine, other, mine].map(plain);
+    const out = joiner.run(burst);
+    assert.deepEqual(packetsOf(out), packetsOf(burst));
+    if (out.length === 3) shared++;
+  }
+  assert.ok(shared >= 6, `${shared} pairs share a slot`);
+});
+
 test('joining: a super-frame says how it is to be cut', () => {
   const [tcp6] = new Joiner().run(segments([100, 100]));
   assert.deepEqual(tcp6?.vnet, {
@@ -172,10 +224,15 @@ test('joining: a super-frame says how it is to be cut', () => {
   assert.equal(new Joiner().run(ecn)[0]?.vnet.gsoType, 4 | 0x80);
 });
 
-test('joining: the identifications of an IPv4 super-frame with DF=0 are its own', () => {
+test('joining: identifications in a row, with DF=0, stay', () => {
+  const packets = [7, 8, 9].map((id) => plain(ipv4({ ...SOURCE4, id }, udp({}, bytes(64)))));
+  assert.deepEqual(new Joiner().run(packets).flatMap(cut).map(identification), [7, 8, 9]);
+});
+
+test('joining: where they are in no row, a super-frame with DF=0 takes its own', () => {
   const joiner = new Joiner();
   const first = joiner.harness.ctx.takeIdentifications(1);
-  const packets = [1, 2, 3].map((id) => plain(ipv4({ ...SOURCE4, id }, udp({}, bytes(64)))));
+  const packets = [1, 3, 4].map((id) => plain(ipv4({ ...SOURCE4, id }, udp({}, bytes(64)))));
   const out = joiner.run(packets).flatMap(cut);
   assert.deepEqual(out.map(identification), [first + 1, first + 2, first + 3]);
   assert.equal(joiner.harness.ctx.takeIdentifications(1), first + 4);
