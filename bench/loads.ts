@@ -122,11 +122,18 @@ export async function measureTcp(
   const program = join(iperf.root, 'usr/bin/iperf3');
   const args = ['-6', '-c', running.target, '-t', String(seconds), '-O', '1', '-J', '-P', String(streams)];
   if (isFromServer) args.push('-R');
-  const { stdout } = await lab.runWith(iperf.env, lab.client, program, args, (seconds + 15) * 1000);
-  if (stdout === '') throw new Error('iperf3 did not finish in time');
-  const report = JSON.parse(stdout) as IperfReport;
-  if (report.error !== undefined) throw new Error(`iperf3: ${report.error}`);
-  return report.end.sum_received.bits_per_second;
+  // Now and then iperf3's client and server wait for each other at the end of a test, with nothing under way between them.
+  for (let tries = 1; tries <= 3; tries++) {
+    const { stdout } = await lab.runWith(iperf.env, lab.client, program, args, (seconds + 8) * 1000);
+    if (stdout === '') {
+      await sleep(1000);
+      continue;
+    }
+    const report = JSON.parse(stdout) as IperfReport;
+    if (report.error !== undefined) throw new Error(`iperf3: ${report.error}`);
+    return report.end.sum_received.bits_per_second;
+  }
+  throw new Error('iperf3 did not finish in time');
 }
 
 export interface LoadReport {
