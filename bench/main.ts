@@ -25,9 +25,20 @@ program
   .option('--only <text>', 'only loads with this in their name', '')
   .action(async (options) => (await import('./throughput.bench.js')).run(options));
 program
+  .command('dns')
+  .description('DNS64 beside unbound and BIND: queries a second, latency, new IPv6 hosts meanwhile (root)')
+  .option('--runs <n>', 'runs, of which the median counts', number, 3)
+  .option('--seconds <n>', 'seconds for each figure', number, 3)
+  .option('--only <part>', 'beside the rates only "latency", "hosts" or "rates"', '')
+  .action(async (options) => (await import('./dns.bench.js')).run(options));
+program
   .command('micro')
   .description('nanoseconds that each part takes for a frame, a lookup or a map, without a device')
   .action(async () => (await import('./micro.bench.js')).run());
+program
+  .command('dns-paths')
+  .description('nanoseconds that DNS64 takes for a query, without sockets')
+  .action(async () => (await import('./dns-paths.bench.js')).run());
 program
   .command('pool')
   .description('what allocation, expiry and dynamic.map cost with a /10')

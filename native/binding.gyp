@@ -12,7 +12,8 @@
         "src/process.c",
         "src/steering.c",
         "src/sums.c",
-        "src/tun.c"
+        "src/tun.c",
+        "src/udp.c"
       ],
       "defines": ["NAPI_VERSION=9", "_GNU_SOURCE"],
       "cflags!": ["-O3"],
@@ -33,11 +34,15 @@
       "target_name": "loadgen",
       "type": "executable",
       "sources": [
+        "bench/authority.c",
         "bench/echo.c",
         "bench/gso.c",
+        "bench/hosts.c",
         "bench/load.c",
         "bench/loadgen.c",
-        "bench/raw.c"
+        "bench/queries.c",
+        "bench/raw.c",
+        "bench/times.c"
       ],
       "defines": ["_GNU_SOURCE"],
       "cflags": ["-std=c17", "-O2", "-Wall", "-Wextra", "-Werror"]

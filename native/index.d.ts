@@ -1,6 +1,6 @@
 /**
- * What Node lacks: multi-queue TUN devices with virtio-net headers, batched reads and writes on shared memory, and
- * readiness on the event loop of the thread that asked. Knows nothing of NAT64.
+ * What Node lacks: multi-queue TUN devices with virtio-net headers, batched reads and writes on shared memory, batched UDP,
+ * and readiness on the event loop of the thread that asked. Knows nothing of NAT64.
  *
  * Every failure is an Error with `code` ('EPERM'), `errno` (positive number), `syscall` ('TUNSETIFF') and a message that says what to do.
  * A wrong argument is a TypeError (ERR_INVALID_ARG_TYPE) or RangeError (ERR_OUT_OF_RANGE), a detached array one without
@@ -162,11 +162,89 @@ declare namespace native {
   /** Sends one datagram. False where the listener has gone or takes no more now. */
   function sendDatagram(fd: number, bytes: Uint8Array): boolean;
 
+  interface UdpOptions {
+    /** Four words, most significant first, IPv4 as ::ffff:a.b.c.d: decides the family. An IPv6 socket takes no IPv4. */
+    address: Int32Array;
+    /** 0: one that the kernel chooses. */
+    port: number;
+    /** Index of the interface of a link-local address; else 0. */
+    scope: number;
+    /** Datagrams come with the address they were sent to, and may be sent from one: for a socket bound to all addresses. */
+    packetInfo: boolean;
+    /** Bytes of the kernel's buffers; 0: its own default. Without CAP_NET_ADMIN its limit may be less. */
+    receiveBytes: number;
+    sendBytes: number;
+  }
+
+  interface UdpSocket {
+    /** Non-blocking and close-on-exec; `closeUdp` closes it. */
+    fd: number;
+    /** The port in use. */
+    port: number;
+  }
+
+  /** Opens and binds a UDP socket. Believes no ICMP message about the path's MTU: a datagram larger than the link's is cut. */
+  function openUdp(options: UdpOptions): UdpSocket;
+
+  /** Binds a socket to one peer: it receives from there only, and errors that ICMP reports come with `receiveBatch`. */
+  function connectUdp(fd: number, address: Int32Array, port: number, scope: number): void;
+
+  /** Closes a socket. Stop its Poller first: the number may be in use again at once. */
+  function closeUdp(fd: number): void;
+
+  /**
+   * Words of a datagram's fields, alike for what comes and what goes:
+   *
+   *   0       1       2       3     4      5        9      13         14
+   *   offset  length  family  port  scope  address  local  interface  0  0
+   *
+   * `address` (the peer's) and `local` are four words each, IPv4 as ::ffff:a.b.c.d; family is 4 or 6. `scope` is the index of
+   * the interface where the peer's address is link-local, `interface` of that on which a datagram came. `local` and
+   * `interface` are 0 without `packetInfo`.
+   */
+  const UDP_FIELDS: number;
+
+  /**
+   * Receives up to `maxDatagrams` (64 at most) in one system call. Datagram i is at `i * slotBytes` of `ring`, its fields at
+   * `i * UDP_FIELDS` of `fields`. A length above `slotBytes` tells of a datagram that was longer, and of which the end is lost.
+   *
+   * Errors that ICMP reported (ECONNREFUSED, EHOSTUNREACH, …; of a connected socket only) end nothing: `mishaps[0]` counts them in
+   * this call and `mishaps[1]` is the last errno. EBADF and ENOTSOCK are thrown.
+   *
+   * @returns how many datagrams; 0 where there was none.
+   */
+  function receiveBatch(
+    fd: number,
+    ring: Uint8Array,
+    slotBytes: number,
+    fields: Int32Array,
+    maxDatagrams: number,
+    mishaps: Int32Array,
+  ): number;
+
+  /**
+   * Sends `count` datagrams, 64 to a system call: from `bytes`, with the fields of `list`. Family 0 is for a connected socket; then
+   * only offset and length count. From `local` if it is not all zero, through `interface` if that is not 0.
+   *
+   * A datagram that the kernel refuses twice is skipped: the first error may be of an earlier one. Where its buffer is full (EAGAIN), so are the others of
+   * the system call. `refused[0]` counts them and `refused[1]` is the last errno. EBADF and ENOTSOCK are thrown. So is a RangeError for
+   * a datagram outside of `bytes`, or of another family or port than there are; those before it have then been sent.
+   *
+   * @returns how many datagrams the kernel took.
+   */
+  function sendBatch(
+    fd: number,
+    bytes: Uint8Array,
+    list: Int32Array,
+    count: number,
+    refused: Int32Array,
+  ): number;
+
   /**
    * Calls `onReadable` on this thread's event loop while `fd` is readable (uv_poll, level-triggered). Keeps the loop alive
    * until stopped. When the thread ends first, the poll ends with it and the descriptor stays open.
    * `onReadable` gets an errno where polling failed (0 otherwise): EBADF where the device has been deleted. Polling has then
-   * ended, as after `stop`. It runs in the async context of the constructor, with the Poller as `this`; what it throws is an
+   * ended, as after `stop`. An error that waits on a socket is no failure: it is called with 0, and `receiveBatch` tells. It runs in the async context of the constructor, with the Poller as `this`; what it throws is an
    * uncaughtException of the thread, and polling goes on if that is handled.
    *
    * A thread may have one Poller for a descriptor (EEXIST); two threads may poll the same one.

@@ -104,6 +104,7 @@ buildNative();
 run(bin('tsc'), ['-p', 'tsconfig.json'], root);
 await Promise.all([bundleSealedWorker(), buildPage()]);
 // Init scripts ask whether their program may be run.
-for (const name of ['nat64ctl', 'nat64d', 'tayga']) chmodSync(join(root, 'dist', 'cli', `${name}.js`), 0o755);
+for (const name of ['nat64ctl', 'nat64d', 'tayga', 'totd'])
+  chmodSync(join(root, 'dist', 'cli', `${name}.js`), 0o755);
 writeManPage();
 if (!process.argv.includes('--no-tests')) run(bin('tsc'), ['-p', 'tsconfig.test.json'], root);

@@ -17,13 +17,19 @@ static const char HELP[] =
     "                    [--burst N] [--size BYTES] [--rate N] [--seconds N]\n"
     "       loadgen gso  --target ADDRESS [--port N] [--size BYTES] [--seconds N]\n"
     "       loadgen load --target ADDRESS [--port N] [--flows N] [--size BYTES] [--rate N] [--seconds N]\n"
+    "       loadgen hosts --target IPV6 [--port N] --source IPV6 [--hosts N] [--size BYTES] [--rate N]\n"
+    "       loadgen queries --target ADDRESS [--port N] [--flows N] [--burst N] [--hosts N] [--rate N] [--seconds N]\n"
     "       loadgen echo [--port N]\n"
+    "       loadgen authority [--port N]\n"
     "\n"
     "raw   UDP in IPv6 frames put on an interface as they are (AF_PACKET), each with its checksum; --mac is for those with\n"
     "      Ethernet headers\n"
     "gso   one UDP socket that hands the kernel 64 KiB at a time to cut (UDP_SEGMENT)\n"
     "load  UDP sockets that expect each datagram back; loss, rate and latency\n"
-    "echo  what answers them, until it is ended\n"
+    "hosts new sources, one after another, that each expect a datagram back, and then another\n"
+    "queries  DNS queries for --hosts names, --burst of them on their way at a time\n"
+    "echo  what answers datagrams, until it is ended\n"
+    "authority  a name server by which every name has the address 192.0.2.1, until it is ended\n"
     "\n"
     "--size is that of the UDP payload. --burst is how many frames of one flow come in a row. --rate is per second.\n";
 
@@ -112,7 +118,8 @@ int main(int argc, char **argv) {
   static const struct {
     const char *name;
     void (*run)(const struct options *options);
-  } tasks[] = {{"raw", run_raw}, {"gso", run_gso}, {"load", run_load}, {"echo", run_echo}};
+  } tasks[] = {{"raw", run_raw}, {"gso", run_gso}, {"load", run_load}, {"hosts", run_hosts}, {"queries", run_queries},
+               {"echo", run_echo}, {"authority", run_authority}};
 
   struct options options = {
       .port = 6400, .size = 64, .flows = 1, .hosts = 1, .burst = 1, .seconds = 10,

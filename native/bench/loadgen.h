@@ -39,12 +39,18 @@ uint64_t now_ns(void);
 /* The address of a numeric host and a port. */
 socklen_t resolve(const char *host, uint16_t port, struct sockaddr_storage *address);
 
+/* Prints percentiles of times in nanoseconds, sorting them, as a member of a JSON object: in microseconds. */
+void print_times(const char *name, uint64_t *times, size_t count);
+
 /* Set by SIGINT and SIGTERM: tasks come to their end. */
 extern volatile bool is_ending;
 
 void run_raw(const struct options *options);
 void run_gso(const struct options *options);
 void run_load(const struct options *options);
+void run_queries(const struct options *options);
+void run_hosts(const struct options *options);
 void run_echo(const struct options *options);
+void run_authority(const struct options *options);
 
 #endif

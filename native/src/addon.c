@@ -20,6 +20,11 @@ static bool define_functions(napi_env env, napi_value exports) {
       {"clearSteering", clear_steering},
       {"wait", wait_readable},
       {"sums", sum_ranges},
+      {"openUdp", open_udp},
+      {"connectUdp", connect_udp},
+      {"closeUdp", close_udp},
+      {"receiveBatch", receive_batch},
+      {"sendBatch", send_batch},
   };
   for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++) {
     napi_value function;
@@ -40,7 +45,8 @@ static bool define_number(napi_env env, napi_value object, const char *name, uin
 
 NAPI_MODULE_INIT() {
   if (!define_functions(env, exports) || !define_number(env, exports, "VNET_HDR_BYTES", VNET_HDR_BYTES) ||
-      !define_number(env, exports, "MAX_FRAME_BYTES", MAX_FRAME_BYTES) || !define_offload(env, exports) ||
+      !define_number(env, exports, "MAX_FRAME_BYTES", MAX_FRAME_BYTES) ||
+      !define_number(env, exports, "UDP_FIELDS", UDP_FIELDS) || !define_offload(env, exports) ||
       !define_poller(env, exports)) {
     return NULL;
   }

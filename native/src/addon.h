@@ -11,6 +11,9 @@ enum { VNET_HDR_BYTES = 10 };
 /* 65535, the largest IP packet, and what a super-frame of a 64 KiB payload adds: 40 + 20 bytes, rounded up to a multiple of 16. */
 enum { MAX_FRAME_BYTES = 65600 };
 
+/* Words of a datagram's fields (index.d.ts). */
+enum { UDP_FIELDS = 16 };
+
 /* tun.c */
 napi_value open_queue(napi_env env, napi_callback_info info);
 napi_value set_persist(napi_env env, napi_callback_info info);
@@ -39,6 +42,13 @@ napi_value execute(napi_env env, napi_callback_info info);
 /* datagram.c */
 napi_value open_datagram(napi_env env, napi_callback_info info);
 napi_value send_datagram(napi_env env, napi_callback_info info);
+
+/* udp.c */
+napi_value open_udp(napi_env env, napi_callback_info info);
+napi_value connect_udp(napi_env env, napi_callback_info info);
+napi_value close_udp(napi_env env, napi_callback_info info);
+napi_value receive_batch(napi_env env, napi_callback_info info);
+napi_value send_batch(napi_env env, napi_callback_info info);
 
 /* poller.c */
 bool define_poller(napi_env env, napi_value exports);

@@ -7,6 +7,7 @@
  * handle, until libuv has closed it, and the JavaScript object, until it is collected. Whichever goes last frees it.
  */
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <uv.h>
 
 #include "addon.h"
@@ -70,9 +71,21 @@ static void call_back(struct poller *poller, int error) {
   if (napi_get_and_clear_last_exception(env, &exception) == napi_ok) napi_fatal_exception(env, exception);
 }
 
+/*
+ * libuv takes every error condition for the end, but a socket has one whenever an ICMP error has come for it, and lives on: the
+ * next read says which. Asking for SO_TYPE leaves that error where it is.
+ */
+static bool is_living_socket(const uv_poll_t *handle) {
+  uv_os_fd_t fd;
+  int type;
+  socklen_t length = sizeof type;
+  return uv_fileno((const uv_handle_t *)handle, &fd) == 0 && getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0;
+}
+
 static void on_poll(uv_poll_t *handle, int status, int events) {
   (void)events;
   struct poller *poller = handle->data;
+  if (status == UV_EBADF && is_living_socket(handle) && uv_poll_start(handle, UV_READABLE, on_poll) == 0) status = 0;
   napi_handle_scope scope;
   if (napi_open_handle_scope(poller->env, &scope) != napi_ok) return;
   call_back(poller, status < 0 ? -status : 0);
@@ -89,8 +102,11 @@ static void throw_poll_error(napi_env env, int error, int fd) {
     case UV_EPERM:
       throw_system_error(env, -error, "uv_poll_init", "descriptor %d is of a kind that cannot be polled", fd);
       break;
+    case UV_EBADF:
+      throw_system_error(env, -error, "uv_poll_init", "descriptor %d is closed; open it first", fd);
+      break;
     default:
-      throw_queue_error(env, -error, "uv_poll_init", fd);
+      throw_system_error(env, -error, "uv_poll_init", NULL);
   }
 }
 

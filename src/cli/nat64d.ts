@@ -1,12 +1,11 @@
 #!/usr/bin/env node
 /** `nat64d`: the gateway in the foreground. Exit codes: 0 fine, 1 failure, 2 usage. */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { ConfigError, loadConfig } from '../control/config/index.js';
+import { ConfigError, loadConfig, parseConfig } from '../control/config/index.js';
 import { loadTayga } from '../control/config/tayga.js';
 import { formatToml } from '../control/config/to-toml.js';
 import { loadTotd, withTotd } from '../control/config/totd.js';
 import type { GatewayConfig } from '../control/config/types.js';
-import { listenableAddresses } from '../control/kernel-addresses.js';
 import { createLog, createPlainLog } from '../control/log.js';
 import { VERSION } from '../control/version.js';
 import { EXIT_FAILURE, EXIT_USAGE, serve } from './serve.js';
@@ -30,9 +29,11 @@ function positive(text: string): number {
 function load({ config, tayga, totd }: Partial<RunOptions>): GatewayConfig {
   const base =
     tayga === undefined
-      ? loadConfig(config ?? '')
+      ? config === undefined
+        ? parseConfig('', totd ?? '')
+        : loadConfig(config)
       : loadTayga(tayga, { stateDirectory: process.env.STATE_DIRECTORY });
-  return totd === undefined ? base : withTotd(base, loadTotd(totd), listenableAddresses());
+  return totd === undefined ? base : withTotd(base, loadTotd(totd));
 }
 
 /** Runs what needs a configuration; what is wrong with it is printed, and is a failure. */
@@ -82,12 +83,14 @@ const program = new Command('nat64d')
 program
   .command('import')
   .description("print the TOML that says what TAYGA's and totd's configuration files say")
-  .requiredOption('--tayga <file>', "TAYGA's configuration file")
+  .option('--tayga <file>', "TAYGA's configuration file")
   .option('--totd <file>', "totd's configuration file")
   .allowExcessArguments(false)
   .exitOverride()
-  .action((files: { tayga: string; totd?: string }) =>
+  .action((files: { tayga?: string; totd?: string }, command: Command) =>
     withConfig(() => {
+      if (files.tayga === undefined && files.totd === undefined)
+        command.error("error: required option '--tayga <file>' or '--totd <file>' not specified");
       const config = load(files);
       for (const warning of config.warnings) console.error(warning);
       process.stdout.write(formatToml(config));

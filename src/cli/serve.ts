@@ -21,7 +21,7 @@ export interface ServeOptions {
 }
 
 /** Resolves when a signal says to stop. Asked for before the start, so that a Ctrl-C in the middle of it takes down what is up. */
-function untilSignal(log: Log): Promise<void> {
+export function untilSignal(log: Log): Promise<void> {
   let isStopping = false;
   return new Promise((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGQUIT'] as const) {

@@ -21,6 +21,13 @@ const NAMES: Readonly<Record<string, string>> = {
   'map-lifetime-sec': 'map-lifetime',
   'max-maps-per64': 'max-maps-per-64',
   maps: 'map',
+  pref64s: 'pref64',
+  policies: 'policy',
+  'retry-sec': 'retry',
+  'cache-size-bytes': 'cache-size',
+  'serve-stale-sec': 'serve-stale',
+  'tcp-idle-sec': 'tcp-idle',
+  reverse6to4: 'reverse-6to4',
 };
 
 export interface Changes {

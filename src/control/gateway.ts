@@ -7,14 +7,15 @@ import { type Changes, changesBetween, withoutFixed } from './changes.js';
 import { Clock } from './clock.js';
 import type { ExplicitMap, GatewayConfig, InterfaceAddress, LogConfig } from './config/types.js';
 import { ControlSocket, SOCKET_NAME } from './control-socket/server.js';
-import { type Dns64, startDns64 } from './dns64/index.js';
+import type { Dns64 } from './dns64/index.js';
 import { explicitMaps } from './explicit-maps.js';
 import { HttpService } from './http/service.js';
 import { RememberingLog } from './inspect/events.js';
 import type { Loaded, ReloadCounts, Subject } from './inspect/subject.js';
 import { lockInstance } from './instance-lock.js';
-import { connectedNetworks, interfaceAddresses } from './kernel-addresses.js';
+import { interfaceAddresses } from './kernel-addresses.js';
 import { type Log, plainLog, silent } from './log.js';
+import { isSameNameServer, reloadNameServer, startNameServer } from './name-server.js';
 import { configureNetdev, type Netdev, netdevSettings, recoverSysctls } from './netdev/index.js';
 import { type OpenDevice, openDevice } from './queues.js';
 import type { EffectiveConfig } from './settings.js';
@@ -112,7 +113,7 @@ export class Gateway {
     this.#undo.push(() => translation.stop());
     this.#followAddresses();
     this.#undo.push(() => this.#dns64?.close());
-    await this.#startDns64(config);
+    this.#useDns64(config, await startNameServer(config, log));
     this.#undo.push(() => this.#http?.close());
     await this.#startHttp(config);
     announce(this.#effective(config), device, this.#netdev.summary, this.#dns64, log);
@@ -198,22 +199,10 @@ export class Gateway {
     this.#undo.push(() => clearInterval(timer));
   }
 
-  async #startDns64(config: GatewayConfig): Promise<void> {
-    const { dns64, wkpfStrict, pool4 } = config;
-    const pref64 = dns64.pref64 ?? config.pref64;
-    this.#dns64 = undefined;
-    if (!dns64.enabled || pref64 === null) return;
-    this.#dns64 = await startDns64({
-      listen: dns64.listen,
-      forwarders: dns64.forwarders,
-      pref64,
-      wkpfStrict,
-      allowFrom: dns64.allowFrom,
-      ownNetworks: () => [pref64, ...(pool4 === null ? [] : [pool4]), ...connectedNetworks()],
-      log: this.#log,
-    });
-    for (const { error } of this.#dns64.failures) {
-      if (dns64.required) throw error;
+  #useDns64(config: GatewayConfig, dns64: Dns64 | undefined): void {
+    this.#dns64 = dns64;
+    for (const { error } of dns64?.failures ?? []) {
+      if (config.dns64.required) throw error;
       this.#log.error(
         { event: 'dns64-listen-failed', err: error },
         `${error.message} NAT64 runs on without it.`,
@@ -271,10 +260,8 @@ export class Gateway {
     if (!isDeepStrictEqual(before.pref64, after.pref64)) this.#device?.steer(after.pref64);
     if (!isSame) await netdev?.reduce(netdevSettings(after), plainLog(log));
     log.level = after.log.level;
-    const dnsOf = ({ dns64, pref64, wkpfStrict }: GatewayConfig) => ({ dns64, pref64, wkpfStrict });
-    if (!isDeepStrictEqual(dnsOf(before), dnsOf(after))) {
-      await this.#dns64?.close();
-      await this.#startDns64(after);
+    if (!isSameNameServer(before, after)) {
+      this.#useDns64(after, await reloadNameServer(this.#dns64, before, after, log));
     }
     await this.#reloadOutlets(before, after);
   }

@@ -8,7 +8,7 @@ import {
   parseAddress4,
   parseAddress6,
 } from '../wire/address.js';
-import type { InterfaceAddress } from './config/types.js';
+import type { InterfaceAddress, SocketAddress } from './config/types.js';
 
 function read({ cidr }: NetworkInterfaceInfo): InterfaceAddress[] {
   const [text = '', lengthText = ''] = (cidr ?? '').split('/');
@@ -24,15 +24,16 @@ export function interfaceAddresses(name: string): InterfaceAddress[] {
   return (networkInterfaces()[name] ?? []).flatMap(read);
 }
 
-export type InterfaceAddresses = readonly { readonly name: string; readonly address: string }[];
-
-/** Every address of this machine that a server can listen on without a zone, with its interface. */
-export function listenableAddresses(): InterfaceAddresses {
-  return Object.entries(networkInterfaces()).flatMap(([name, addresses]) =>
-    (addresses ?? [])
-      .filter(({ address }) => !/^fe[89ab]/i.test(address))
-      .map(({ address }) => ({ name, address })),
-  );
+/** Every address of these interfaces that a server can listen on now, link-local ones with their zone. '*' is every interface. */
+export function interfaceSockets(names: readonly string[], port: number): SocketAddress[] {
+  return Object.entries(networkInterfaces())
+    .filter(([name]) => names.includes('*') || names.includes(name))
+    .flatMap(([name, addresses]) =>
+      (addresses ?? []).map(({ address }) => ({
+        address: /^fe[89ab]/i.test(address) ? `${address}%${name}` : address,
+        port,
+      })),
+    );
 }
 
 /** The networks that this machine's interfaces are on. */

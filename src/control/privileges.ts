@@ -70,8 +70,13 @@ function groupId(name: string): number {
  * Takes from this thread, and so from the program it starts or becomes, what no gateway needs: new privileges by programs that
  * have them, and all capabilities but a few. Both belong to a thread, so a program with threads would be too late.
  */
-export function limitNextProgram(needs: { readonly identity: boolean; readonly chroot: boolean }): void {
-  const kept: Capability[] = [...ALWAYS];
+export function limitNextProgram(needs: {
+  readonly identity: boolean;
+  readonly chroot: boolean;
+  /** Default true: it sets up a device. */
+  readonly device?: boolean;
+}): void {
+  const kept = ALWAYS.filter((name) => needs.device !== false || name !== 'NET_ADMIN');
   if (needs.identity) kept.push('SETUID', 'SETGID');
   if (needs.chroot) kept.push('SYS_CHROOT');
   native.setNoNewPrivs();

@@ -42,14 +42,15 @@ export class TestSubject implements Subject {
     this.dns64 =
       dns64 === null
         ? undefined
-        : {
+        : // What a test does not give is not asked for.
+          ({
             listening: [{ address: '::1', port: 53 }],
             forwarders: [],
             failures: [],
             stats: newStats(),
             close: async () => {},
             ...dns64,
-          };
+          } as Dns64);
     const clock = { nowSec: () => this.nowSec } as Clock;
     const { assignments } = this;
     const surroundings = {

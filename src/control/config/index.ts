@@ -55,6 +55,9 @@ function keyText(path: readonly PropertyKey[]): string {
   }, '');
 }
 
+/** Tables that may stand several times. */
+const LISTS: readonly string[] = ['map', 'dns64.policy', 'dns64.scoped'];
+
 /** Where an unknown key may belong, what it may be, or else all that may stand in its place. */
 function suggestion(key: string, table: readonly PropertyKey[]): string {
   const known = keysAt(table);
@@ -67,7 +70,7 @@ function suggestion(key: string, table: readonly PropertyKey[]): string {
   const elsewhere = tableWith(key);
   if (elsewhere === '') return '; it belongs at the top of the file, before the first [table]';
   if (elsewhere !== undefined)
-    return `; it belongs under ${elsewhere === 'map' ? '[[map]]' : `[${elsewhere}]`}`;
+    return `; it belongs under ${LISTS.includes(elsewhere) ? `[[${elsewhere}]]` : `[${elsewhere}]`}`;
   if (nearest !== undefined) return `; did you mean '${nearest.candidate}'?`;
   return `; allowed here: ${known.join(', ')}`;
 }

@@ -13,8 +13,9 @@ import type { Given } from './given.js';
 import { checkMaps } from './map-rules.js';
 import type { PlaceOf, Report } from './problem.js';
 import { isLinkLocal6, reserved4, reserved6 } from './ranges.js';
-import type { FileConfig } from './schema.js';
-import type { GatewayConfig, InterfaceAddress, SocketAddress } from './types.js';
+import type { FileConfig, FileSynthesis } from './schema.js';
+import { DEFAULT_SYNTHESIS } from './synthesis.js';
+import type { GatewayConfig, InterfaceAddress, SocketAddress, SynthesisConfig } from './types.js';
 
 /** What is given or follows from what is given; null where that is wrong. */
 export interface Addresses {
@@ -41,6 +42,20 @@ export function checkRules(given: Given, placeOf: PlaceOf, wrong: Report): Addre
   return { ipv4Address, ipv6Address, device };
 }
 
+function synthesisOf(input: FileSynthesis, base: SynthesisConfig): SynthesisConfig {
+  return {
+    synthesize: input.synthesize ?? base.synthesize,
+    pref64s: input.pref64 ?? base.pref64s,
+    pref64Choice: input['pref64-choice'] ?? base.pref64Choice,
+    excludeAaaa: input['exclude-aaaa'] ?? base.excludeAaaa,
+    excludeIpv4: input['exclude-ipv4'] ?? base.excludeIpv4,
+    excludeNames: input['exclude-names'] ?? base.excludeNames,
+    ignoreAaaa: input['ignore-aaaa'] ?? base.ignoreAaaa,
+    breakDnssec: input['break-dnssec'] ?? base.breakDnssec,
+    reverse: input.reverse ?? base.reverse,
+  };
+}
+
 /** The configuration in force, of a file without mistakes. */
 export function complete(
   input: FileConfig,
@@ -48,6 +63,7 @@ export function complete(
   own: { [K in keyof Addresses]: NonNullable<Addresses[K]> },
 ): GatewayConfig {
   const { translation, dns64 } = input;
+  const synthesis = synthesisOf(dns64, DEFAULT_SYNTHESIS);
   return {
     file,
     warnings:
@@ -89,11 +105,27 @@ export function complete(
     },
     dns64: {
       enabled: dns64.enabled && (input.pref64 !== false || dns64.pref64 !== undefined),
-      pref64: dns64.pref64 ?? null,
       required: dns64.required,
-      listen: dns64.listen ?? own.device.flatMap(listenOn),
+      listen: dns64.listen ?? (dns64.interfaces.length > 0 ? [] : own.device.flatMap(listenOn)),
+      interfaces: dns64.interfaces,
+      port: dns64.port,
       forwarders: dns64.forwarders,
+      retrySec: dns64.retry,
       allowFrom: dns64['allow-from'] ?? null,
+      randomizeCase: dns64['randomize-case'],
+      cacheSizeBytes: dns64['cache-size'],
+      prefetch: dns64.prefetch,
+      serveStaleSec: dns64['serve-stale'],
+      cookies: dns64.cookies,
+      rateLimit: dns64['rate-limit'],
+      tcpConnections: dns64['tcp-connections'],
+      tcpIdleSec: dns64['tcp-idle'],
+      ...synthesis,
+      clients: dns64.clients ?? null,
+      policies: dns64.policy.map((one) => ({ clients: one.clients, ...synthesisOf(one, synthesis) })),
+      reverse6to4: dns64['reverse-6to4'],
+      scoped: dns64.scoped,
+      privateZones: dns64['private-zones'],
     },
     http: {
       listen: input.http.listen,

@@ -1,8 +1,7 @@
 /** The keys of the configuration file, what each may hold, and its default. Rules between keys are in rules.ts. */
-import { isIP } from 'node:net';
 import { z } from 'zod';
 import {
-  formatAddress6,
+  maskAddress6,
   type Prefix4,
   type Prefix6,
   parseAddress4,
@@ -11,7 +10,16 @@ import {
   parsePrefix6,
 } from '../../wire/address.js';
 import { PREF64_LENGTHS } from '../../wire/rfc6052.js';
-import { type InterfaceAddress, PACKET_EVENTS, type SocketAddress } from './types.js';
+import { FORWARDER_ALLOWED, readForwarder } from './forwarder.js';
+import { readSocketAddress } from './socket-address.js';
+import {
+  type InterfaceAddress,
+  PACKET_EVENTS,
+  PREF64_CHOICES,
+  PRIVATE_ZONES,
+  type Pref64Config,
+  REVERSE_MODES,
+} from './types.js';
 
 /** A string that `read` understands; null is answered with what is allowed. */
 function text<T>(read: (value: string) => T | null, allowed: string) {
@@ -85,23 +93,6 @@ function readInterfaceAddress(value: string): InterfaceAddress | null {
 function isLoopback(address: string): boolean {
   const ipv4 = parseAddress4(address);
   return ipv4 === null ? address === '::1' : ipv4 >>> 24 === 127;
-}
-
-/** One text for each address, so that the same socket is recognized however it is written. */
-function canonical(text: string): string {
-  const address = parseAddress6(text);
-  return address === null ? text : formatAddress6(address);
-}
-
-/** `192.0.2.1`, `192.0.2.1:53`, `2001:db8::1`, `[2001:db8::1]:53`. */
-function readSocketAddress(value: string, defaultPort = 53): SocketAddress | null {
-  if (isIP(value) !== 0) return { address: canonical(value), port: defaultPort };
-  const match = /^(?:\[([^[\]]+)\]|([^:]+))(?::([0-9]{1,5}))?$/.exec(value);
-  if (match === null) return null;
-  const address = match[1] ?? match[2] ?? '';
-  const port = match[3] === undefined ? defaultPort : Number(match[3]);
-  const isRight = isIP(address) === (match[1] === undefined ? 4 : 6);
-  return isRight && port >= 1 && port <= 65535 ? { address: canonical(address), port } : null;
 }
 
 const socketAddress = text(
@@ -179,6 +170,82 @@ const token = z.custom<string>(
 );
 const readGroup = (value: string) => (/^[a-z0-9_][a-z0-9_-]{0,31}\$?$/i.test(value) ? value : null);
 const readHostName = (value: string) => (/^[a-z0-9_.-]{1,253}$/i.test(value) ? value.toLowerCase() : null);
+const anyPrefix = text(readAnyPrefix, 'it must be an address or a prefix without host bits');
+const anyPrefix4 = text(readMap4, 'it must be an IPv4 address or a prefix without host bits');
+const anyPrefix6 = text(readMap6, 'it must be an IPv6 address or a prefix without host bits');
+
+const pref64Keys = {
+  prefix: text(readPref64, PREF64),
+  ipv4: list(anyPrefix4).default([]),
+  'exclude-aaaa': list(anyPrefix6).default([]),
+};
+const PREF64_KEYS = Object.keys(pref64Keys);
+const pref64Table = table(pref64Keys).transform(
+  ({ prefix, ipv4, 'exclude-aaaa': excludeAaaa }): Pref64Config => ({ prefix, ipv4, excludeAaaa }),
+);
+
+const onlyPrefix = (prefix: Prefix6): Pref64Config => ({ prefix, ipv4: [], excludeAaaa: [] });
+
+/** One prefix, or several, each a string or a table: told apart by hand, so that a mistake is named where it is. */
+const pref64s = z
+  .unknown()
+  .transform((value, ctx): Pref64Config[] => {
+    const isList = Array.isArray(value);
+    return (isList ? value : [value]).flatMap((one: unknown, index) => {
+      const isTable = typeof one === 'object' && one !== null && !Array.isArray(one);
+      const result = isTable ? pref64Table.safeParse(one) : text(readPref64, PREF64).safeParse(one);
+      const path = isList ? [index] : [];
+      for (const issue of result.error?.issues ?? []) {
+        ctx.addIssue({ ...issue, path: [...path, ...issue.path] } as never);
+      }
+      if (!result.success) return [];
+      return 'prefix' in result.data ? result.data : onlyPrefix(result.data);
+    });
+  })
+  .refine((prefixes) => prefixes.length > 0, { error: `a list without a prefix is not allowed; ${PREF64}` });
+
+/** A domain as RFC 1035 section 2.3.1 allows it and underscores: lower case, without the final dot. */
+export function readDomain(value: string): string | null {
+  const name = value.toLowerCase().replace(/\.$/, '');
+  const isDomain = /^(?!.{254})[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*$/.test(name);
+  return isDomain ? name : null;
+}
+
+const domain = text(readDomain, "it must be a name, as in 'example.com'");
+
+/** Keys of [dns64] that a [[dns64.policy]] may have, too. */
+const synthesis = {
+  synthesize: boolean.optional(),
+  pref64: pref64s.optional(),
+  'pref64-choice': oneOf(PREF64_CHOICES).optional(),
+  'exclude-aaaa': list(anyPrefix6).optional(),
+  'exclude-ipv4': list(anyPrefix4).optional(),
+  'exclude-names': list(domain).optional(),
+  'ignore-aaaa': list(domain).optional(),
+  'break-dnssec': boolean.optional(),
+  reverse: oneOf(REVERSE_MODES).optional(),
+};
+
+const policy = table({
+  clients: list(anyPrefix).refine((clients) => clients.length > 0, {
+    error: 'an empty list is not allowed; name the addresses or prefixes that this is for',
+  }),
+  ...synthesis,
+});
+
+/** A prefix of whole octets; host bits are dropped, as totd does. */
+function readScope(value: string): Prefix6 | null {
+  const [address, length] = value.split('/') as [string, string | undefined];
+  const read = parseAddress6(address);
+  const bits = length !== undefined && /^[0-9]{1,3}$/.test(length) ? Number(length) : -1;
+  if (read === null || bits < 8 || bits > 128 || bits % 8 !== 0) return null;
+  return { address: maskAddress6(read, bits), length: bits };
+}
+
+const scope = text(readScope, "it must be an IPv6 prefix whose length is a multiple of 8, as in 'fe80::/64'");
+const scoped = table({ from: scope, to: scope }).refine(({ from, to }) => from.length === to.length, {
+  error: "'from' and 'to' must have the same length",
+});
 
 export const schema = table({
   pref64: pref64.prefault('64:ff9b:1::/96'),
@@ -237,11 +304,29 @@ export const schema = table({
   }).prefault({}),
   dns64: table({
     enabled: boolean.default(true),
-    pref64: text(readPref64, PREF64).optional(),
     required: boolean.default(false),
     listen: list(socketAddress).optional(),
-    forwarders: list(socketAddress).default([]),
-    'allow-from': list(text(readAnyPrefix, 'it must be an address or a prefix without host bits')).optional(),
+    interfaces: list(
+      text((value) => (value === '*' ? value : readInterfaceName(value)), `it must be '*' or ${NAME}`),
+    ).default([]),
+    port: integer(1, 65535).default(53),
+    forwarders: list(text(readForwarder, FORWARDER_ALLOWED)).default([]),
+    'randomize-case': boolean.default(false),
+    retry: integer(0, 1_000_000).default(300),
+    'allow-from': list(anyPrefix).optional(),
+    'cache-size': integer(0, 2 ** 30).default(64 * 2 ** 20),
+    prefetch: boolean.default(true),
+    'serve-stale': integer(0, 7 * 86_400).default(0),
+    cookies: boolean.default(true),
+    'rate-limit': integer(0, 1_000_000).default(0),
+    'tcp-connections': integer(1, 100_000).default(1000),
+    'tcp-idle': integer(1, 3600).default(10),
+    clients: list(anyPrefix).optional(),
+    ...synthesis,
+    'reverse-6to4': boolean.default(false),
+    'private-zones': oneOf(PRIVATE_ZONES).default('auto'),
+    scoped: list(scoped, 'it must be a list of tables, each under a line [[dns64.scoped]]').default([]),
+    policy: list(policy, 'it must be a list of tables, each under a line [[dns64.policy]]').default([]),
   }).prefault({}),
   http: table({
     listen: httpListen.prefault([`127.0.0.1:${HTTP_PORT}`]),
@@ -264,6 +349,7 @@ export const schema = table({
 });
 
 export type FileConfig = z.output<typeof schema>;
+export type FileSynthesis = Omit<z.output<typeof policy>, 'clients'>;
 
 /** The keys of each table; those at the top under ''. */
 const KEYS: ReadonlyMap<string, readonly string[]> = new Map([
@@ -272,14 +358,18 @@ const KEYS: ReadonlyMap<string, readonly string[]> = new Map([
   ...(['device', 'translation', 'dns64', 'http', 'log'] as const).map(
     (name) => [name, Object.keys(schema.shape[name].unwrap().shape)] as const,
   ),
+  ['dns64.policy', Object.keys(policy.shape)],
+  ['dns64.scoped', Object.keys(scoped.shape)],
+  ...['dns64.pref64', 'dns64.policy.pref64'].map((name) => [name, PREF64_KEYS] as const),
 ]);
 
 /** The keys allowed in the table at a path; for suggestions. */
 export function keysAt(path: readonly PropertyKey[]): readonly string[] {
-  return KEYS.get(String(path[0] ?? '')) ?? [];
+  const name = path.filter((part) => typeof part === 'string').join('.');
+  return KEYS.get(name) ?? KEYS.get(String(path[0] ?? '')) ?? [];
 }
 
-/** The table that has such a key ('' is the top), if any. */
+/** The table that has such a key ('' is the top), if any. Inline tables are not looked into. */
 export function tableWith(key: string): string | undefined {
-  return [...KEYS].find(([, keys]) => keys.includes(key))?.[0];
+  return [...KEYS].find(([name, keys]) => !name.endsWith('.pref64') && keys.includes(key))?.[0];
 }

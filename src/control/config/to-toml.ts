@@ -8,16 +8,20 @@ import {
   type Prefix4,
   type Prefix6,
 } from '../../wire/address.js';
+import { showForwarder } from './forwarder.js';
 import { parseConfig } from './index.js';
-import type { GatewayConfig, InterfaceAddress, SocketAddress } from './types.js';
+import { showSocketAddress } from './socket-address.js';
+import type { GatewayConfig, InterfaceAddress, Pref64Config, SynthesisConfig } from './types.js';
 
-type Value = string | number | boolean | readonly string[];
+type Value = string | number | boolean | readonly Value[] | { readonly [key: string]: Value };
+/** A key, its value (null: left out), and its default. */
+type Line = [string, Value | null, Value | null];
 
 /** Every key of the configuration that differs from its default, in the order of the sample file. */
 export function formatToml(config: GatewayConfig): string {
   const standard = parseConfig('', config.file);
   const { device, translation, dns64, http, log } = config;
-  const tables: [string, [string, Value | null, Value | null][]][] = [
+  const tables: [string, Line[]][] = [
     [
       '',
       [
@@ -73,11 +77,25 @@ export function formatToml(config: GatewayConfig): string {
       'dns64',
       [
         ['enabled', dns64.enabled, standard.dns64.enabled],
-        ['pref64', dns64.pref64 && formatPrefix6(dns64.pref64), null],
         ['required', dns64.required, standard.dns64.required],
         ['listen', dns64.enabled ? dns64.listen.map(showSocketAddress) : null, null],
-        ['forwarders', dns64.forwarders.map(showSocketAddress), []],
+        ['interfaces', dns64.interfaces, []],
+        ['port', dns64.port, standard.dns64.port],
+        ['forwarders', dns64.forwarders.map(showForwarder), []],
+        ['randomize-case', dns64.randomizeCase, standard.dns64.randomizeCase],
+        ['retry', dns64.retrySec, standard.dns64.retrySec],
         ['allow-from', dns64.allowFrom?.map(showPrefix) ?? null, null],
+        ['cache-size', dns64.cacheSizeBytes, standard.dns64.cacheSizeBytes],
+        ['prefetch', dns64.prefetch, standard.dns64.prefetch],
+        ['serve-stale', dns64.serveStaleSec, standard.dns64.serveStaleSec],
+        ['cookies', dns64.cookies, standard.dns64.cookies],
+        ['rate-limit', dns64.rateLimit, standard.dns64.rateLimit],
+        ['tcp-connections', dns64.tcpConnections, standard.dns64.tcpConnections],
+        ['tcp-idle', dns64.tcpIdleSec, standard.dns64.tcpIdleSec],
+        ['clients', dns64.clients?.map(showPrefix) ?? null, null],
+        ...synthesisLines(dns64, standard.dns64),
+        ['reverse-6to4', dns64.reverse6to4, standard.dns64.reverse6to4],
+        ['private-zones', dns64.privateZones, standard.dns64.privateZones],
       ],
     ],
     [
@@ -101,23 +119,69 @@ export function formatToml(config: GatewayConfig): string {
       ],
     ],
   ];
-  const blocks = tables.map(([name, keys]) => {
-    const lines = keys.flatMap(([key, value, standardValue]) =>
-      value === null || isDeepStrictEqual(value, standardValue) ? [] : [`${key} = ${show(value)}\n`],
-    );
-    return lines.length === 0 ? '' : `${name === '' ? '' : `[${name}]\n`}${lines.join('')}`;
-  });
-  const maps = config.maps.map(
-    ({ ipv4, ipv6 }) => `[[map]]\nipv4 = ${show(formatPrefix4(ipv4))}\nipv6 = ${show(formatPrefix6(ipv6))}\n`,
+  const blocks = tables.map(([name, keys]) => showTable(name === '' ? '' : `[${name}]\n`, keys));
+  const policies = dns64.policies.map((policy) =>
+    showTable('[[dns64.policy]]\n', [
+      ['clients', policy.clients.map(showPrefix), null],
+      ...synthesisLines(policy, dns64),
+    ]),
   );
-  return [`# From ${config.file}.\n`, ...blocks, ...maps].filter((block) => block !== '').join('\n');
+  const scoped = dns64.scoped.map(({ from, to }) =>
+    showTable('[[dns64.scoped]]\n', [
+      ['from', formatPrefix6(from), null],
+      ['to', formatPrefix6(to), null],
+    ]),
+  );
+  const maps = config.maps.map(({ ipv4, ipv6 }) =>
+    showTable('[[map]]\n', [
+      ['ipv4', formatPrefix4(ipv4), null],
+      ['ipv6', formatPrefix6(ipv6), null],
+    ]),
+  );
+  return [`# From ${config.file}.\n`, ...blocks, ...policies, ...scoped, ...maps]
+    .filter((block) => block !== '')
+    .join('\n');
 }
 
-/** JSON's strings and lists are TOML's too. */
+/** The lines that differ from their defaults under a header; nothing where there are none. */
+function showTable(header: string, keys: readonly Line[]): string {
+  const lines = keys.flatMap(([key, value, standardValue]) =>
+    value === null || isDeepStrictEqual(value, standardValue) ? [] : [`${key} = ${show(value)}\n`],
+  );
+  return lines.length === 0 ? '' : `${header}${lines.join('')}`;
+}
+
+function synthesisLines(of: SynthesisConfig, standard: SynthesisConfig): Line[] {
+  const pref64s = (config: SynthesisConfig) => config.pref64s.map(showPref64);
+  return [
+    ['synthesize', of.synthesize, standard.synthesize],
+    ['pref64', of.pref64s.length === 0 ? null : pref64s(of), pref64s(standard)],
+    ['pref64-choice', of.pref64Choice, standard.pref64Choice],
+    ['exclude-aaaa', of.excludeAaaa.map(showPrefix), standard.excludeAaaa.map(showPrefix)],
+    ['exclude-ipv4', of.excludeIpv4.map(showPrefix), standard.excludeIpv4.map(showPrefix)],
+    ['exclude-names', of.excludeNames, standard.excludeNames],
+    ['ignore-aaaa', of.ignoreAaaa, standard.ignoreAaaa],
+    ['break-dnssec', of.breakDnssec, standard.breakDnssec],
+    ['reverse', of.reverse, standard.reverse],
+  ];
+}
+
+function showPref64({ prefix, ipv4, excludeAaaa }: Pref64Config): Value {
+  if (ipv4.length === 0 && excludeAaaa.length === 0) return formatPrefix6(prefix);
+  return {
+    prefix: formatPrefix6(prefix),
+    ...(ipv4.length === 0 ? {} : { ipv4: ipv4.map(showPrefix) }),
+    ...(excludeAaaa.length === 0 ? {} : { 'exclude-aaaa': excludeAaaa.map(showPrefix) }),
+  };
+}
+
+/** JSON's strings are TOML's too. */
 function show(value: Value): string {
-  return Array.isArray(value)
-    ? `[${value.map((one) => JSON.stringify(one)).join(', ')}]`
-    : JSON.stringify(value);
+  if (Array.isArray(value)) return `[${value.map(show).join(', ')}]`;
+  if (typeof value !== 'object') return JSON.stringify(value);
+  return `{ ${Object.entries(value)
+    .map(([key, one]) => `${key} = ${show(one)}`)
+    .join(', ')} }`;
 }
 
 function prefix6OrFalse({ pref64 }: GatewayConfig): string | false {
@@ -137,9 +201,4 @@ function showPrefix(prefix: Prefix4 | Prefix6): string {
 function showInterfaceAddress(on: InterfaceAddress): string {
   const address = on.family === 4 ? formatAddress4(on.address) : formatAddress6(on.address);
   return `${address}/${on.length}`;
-}
-
-function showSocketAddress({ address, port }: SocketAddress): string {
-  const host = address.includes(':') ? `[${address}]` : address;
-  return `${host}:${port}`;
 }

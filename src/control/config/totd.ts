@@ -1,8 +1,8 @@
 /** totd.conf: what totd's DNS64 is told, as far as it is not about totd's own process. */
 import { isIP } from 'node:net';
-import { type Prefix6, parseAddress6, parsePrefix6 } from '../../wire/address.js';
-import { PREF64_LENGTHS } from '../../wire/rfc6052.js';
-import type { InterfaceAddresses } from '../kernel-addresses.js';
+import { maskAddress6, type Prefix6, parseAddress6, parsePrefix6 } from '../../wire/address.js';
+import { PREF64_LENGTHS, WELL_KNOWN_PREFIX } from '../../wire/rfc6052.js';
+import { plainForwarder } from './forwarder.js';
 import { ConfigError, type Problem } from './problem.js';
 import { readConfigFile } from './read-file.js';
 import { readInterfaceName } from './schema.js';
@@ -39,7 +39,7 @@ function readNumber(word: Word | undefined, max: number): number | null {
 }
 
 /** The first 96 bits of an address, or a prefix of RFC 6052 with its length. */
-function readPrefix(text: string): Prefix6 | null {
+export function readTotdPrefix(text: string): Prefix6 | null {
   const address = parseAddress6(text);
   if (address !== null) return { address: [address[0], address[1], address[2], 0], length: 96 };
   const prefix = parsePrefix6(text);
@@ -60,7 +60,7 @@ const KEYWORDS: Readonly<Record<string, Take>> = {
     return null;
   },
   prefix: (config, [prefix, more]) => {
-    const read = readPrefix(prefix?.text ?? '');
+    const read = readTotdPrefix(prefix?.text ?? '');
     if (read === null || more !== undefined)
       return wrong(more ?? prefix, 'needs one IPv6 prefix, as 2001:db8:1:ffff::');
     config.prefixes = [...config.prefixes, read];
@@ -101,11 +101,14 @@ const KEYWORDS: Readonly<Record<string, Take>> = {
     const toAddress = parseAddress6(to?.text ?? '');
     if (fromAddress === null || toAddress === null || more !== undefined)
       return wrong(more ?? from, 'needs two IPv6 prefixes and their length');
-    if (bits === null || bits % 8 !== 0)
-      return wrong(length, 'needs a length that is a multiple of 8, up to 128');
+    if (bits === null || bits === 0 || bits % 8 !== 0)
+      return wrong(length, 'needs a length that is a multiple of 8, from 8 to 128');
     config.scoped = [
       ...config.scoped,
-      { from: { address: fromAddress, length: bits }, to: { address: toAddress, length: bits } },
+      {
+        from: { address: maskAddress6(fromAddress, bits), length: bits },
+        to: { address: maskAddress6(toAddress, bits), length: bits },
+      },
     ];
     return null;
   },
@@ -117,13 +120,16 @@ const KEYWORDS: Readonly<Record<string, Take>> = {
   },
 };
 
-/** Reads the text of a totd.conf. `file` is its name, for messages. Throws ConfigError with every error in it. */
-export function parseTotd(text: string, file: string): TotdConfig {
+/**
+ * Reads the text of a totd.conf. `file` is its name, for messages. Throws ConfigError with every error in it.
+ * @param prefixes those of the command line, which come first
+ */
+export function parseTotd(text: string, file: string, prefixes: readonly Prefix6[] = []): TotdConfig {
   const problems: Omit<Problem, 'file'>[] = [];
   const config: Mutable = {
     file,
     forwarders: [],
-    prefixes: [],
+    prefixes,
     port: 53,
     retrySec: 300,
     pidfile: '/var/run/totd.pid',
@@ -159,42 +165,51 @@ export function parseTotd(text: string, file: string): TotdConfig {
 }
 
 /** Reads a file. Throws ConfigError. */
-export function loadTotd(file: string): TotdConfig {
-  return parseTotd(readConfigFile(file), file);
+export function loadTotd(file: string, prefixes: readonly Prefix6[] = []): TotdConfig {
+  return parseTotd(readConfigFile(file), file, prefixes);
 }
 
-/** What DNS64 does not do yet of what totd does, each a line. */
-function gaps(totd: TotdConfig): string[] {
+/** Names of all interfaces; '*' is no interface but the wildcard socket. */
+const ALL = ['all', 'any'];
+
+/** What is read and means nothing here, each a line. */
+export function totdWarnings(totd: TotdConfig): string[] {
   const lines: [boolean, string][] = [
-    [totd.prefixes.length > 1, 'only the first prefix is used'],
-    [totd.stf, 'stf is not done: names of 6to4 addresses are looked for as others'],
-    [totd.scoped.length > 0, 'scoped is not done: answers keep their addresses'],
-    [totd.allow.length > 0, 'allow means nothing: there is no HTTP interface'],
+    [
+      totd.allow.length > 0,
+      'allow means nothing: there is no HTTP interface; prefixes change with the file and SIGHUP',
+    ],
   ];
   return lines.filter(([isThere]) => isThere).map(([, text]) => `${totd.file}: ${text}`);
 }
 
-/**
- * A gateway's configuration with the DNS64 that a totd.conf describes.
- * @param addresses those of this machine's interfaces: totd listens on each by itself, so that answers come from where they
- *   were asked for
- */
-export function withTotd(
-  config: GatewayConfig,
-  totd: TotdConfig,
-  addresses: InterfaceAddresses,
-): GatewayConfig {
-  const isAll =
-    totd.interfaces.length === 0 || totd.interfaces.some((name) => ['all', 'any', '*'].includes(name));
-  const listen = addresses
-    .filter(({ name }) => isAll || totd.interfaces.includes(name))
-    .map(({ address }) => ({ address, port: totd.port }));
-  const dns64: Dns64Config = {
-    ...config.dns64,
+/** The DNS64 that a totd.conf describes, where `base` says what totd has no word for. */
+export function totdDns64(base: Dns64Config, totd: TotdConfig): Dns64Config {
+  const names = totd.interfaces.map((name) => name.toLowerCase());
+  const isWildcard = names.includes('*');
+  // By itself on each address, as totd does, answers come from where they were asked for.
+  const isAll = names.length === 0 || names.some((name) => ALL.includes(name));
+  const prefixes = totd.prefixes.length > 0 ? totd.prefixes : [WELL_KNOWN_PREFIX];
+  return {
+    ...base,
     enabled: true,
-    pref64: totd.prefixes[0] ?? parsePrefix6('64:ff9b::/96'),
-    listen,
-    forwarders: totd.forwarders,
+    listen: isWildcard ? ['0.0.0.0', '::'].map((address) => ({ address, port: totd.port })) : [],
+    interfaces: isWildcard ? [] : isAll ? ['*'] : totd.interfaces,
+    port: totd.port,
+    forwarders: totd.forwarders.map(plainForwarder),
+    retrySec: totd.retrySec,
+    pref64s: prefixes.map((prefix) => ({ prefix, ipv4: [], excludeAaaa: [] })),
+    pref64Choice: 'round-robin',
+    reverse6to4: totd.stf,
+    scoped: totd.scoped,
   };
-  return { ...config, dns64, warnings: [...config.warnings, ...gaps(totd)] };
+}
+
+/** A gateway's configuration with the DNS64 that a totd.conf describes. */
+export function withTotd(config: GatewayConfig, totd: TotdConfig): GatewayConfig {
+  return {
+    ...config,
+    dns64: totdDns64(config.dns64, totd),
+    warnings: [...config.warnings, ...totdWarnings(totd)],
+  };
 }

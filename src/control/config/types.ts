@@ -18,6 +18,16 @@ export interface SocketAddress {
   readonly port: number;
 }
 
+/** A name server to ask, and how. */
+export interface ForwarderConfig extends SocketAddress {
+  /** `udp`: with TCP for what is truncated. */
+  readonly transport: 'udp' | 'tls' | 'https';
+  /** The name that its certificate must have. Null: its address. */
+  readonly serverName: string | null;
+  /** Of `https`, else null. */
+  readonly path: string | null;
+}
+
 export interface DeviceConfig {
   readonly name: string;
   readonly mtu: number;
@@ -62,17 +72,95 @@ export interface TranslationConfig {
   readonly icmpErrorBurst: number;
 }
 
-export interface Dns64Config {
+/** A prefix that DNS64 gives addresses under. */
+export interface Pref64Config {
+  readonly prefix: Prefix6;
+  /** The IPv4 addresses that it represents. Empty: all. */
+  readonly ipv4: readonly Prefix4[];
+  /** AAAA treated as absent because this prefix is in use, beside those of `excludeAaaa`. */
+  readonly excludeAaaa: readonly Prefix6[];
+}
+
+/** Which prefix an answer gets where there are several: each in turn, by the IPv4 address, or one record under each. */
+export const PREF64_CHOICES = ['round-robin', 'mapped', 'all'] as const;
+export type Pref64Choice = (typeof PREF64_CHOICES)[number];
+
+/** A PTR under a prefix: a CNAME into in-addr.arpa, the record found there under the name asked for, or as any other name. */
+export const REVERSE_MODES = ['cname', 'rewrite', 'off'] as const;
+export type ReverseMode = (typeof REVERSE_MODES)[number];
+
+/** RFC 6303's zones: forwarded where all forwarders are loopback or private addresses, always, or never. */
+export const PRIVATE_ZONES = ['auto', 'forward', 'local'] as const;
+export type PrivateZones = (typeof PRIVATE_ZONES)[number];
+
+/** What clients get: of [dns64] as a whole, and of each [[dns64.policy]]. */
+export interface SynthesisConfig {
+  /** False: they get what the forwarders say. */
+  readonly synthesize: boolean;
+  /** In order. Empty: the translator's prefix. */
+  readonly pref64s: readonly Pref64Config[];
+  readonly pref64Choice: Pref64Choice;
+  /** AAAA treated as absent (RFC 6147 section 5.1.4); those under the prefixes themselves always are. */
+  readonly excludeAaaa: readonly Prefix6[];
+  /** A that are never synthesized from. */
+  readonly excludeIpv4: readonly Prefix4[];
+  /** Names, with all below them: never synthesized. Lower case, without the final dot. */
+  readonly excludeNames: readonly string[];
+  /** Names, with all below them: synthesized even where they have AAAA. */
+  readonly ignoreAaaa: readonly string[];
+  /** Synthesize over signed data for clients that set DO (RFC 6147 section 5.5). */
+  readonly breakDnssec: boolean;
+  readonly reverse: ReverseMode;
+}
+
+export interface Dns64PolicyConfig extends SynthesisConfig {
+  readonly clients: readonly (Prefix4 | Prefix6)[];
+}
+
+/** Addresses under `from` are shown with `to` in its place to who asks from the same scope; both of one length. */
+export interface ScopedConfig {
+  readonly from: Prefix6;
+  readonly to: Prefix6;
+}
+
+export interface Dns64Config extends SynthesisConfig {
   readonly enabled: boolean;
-  /** The prefix that it gives addresses under. Null: the translator's. */
-  readonly pref64: Prefix6 | null;
   /** A port that is taken ends the gateway instead of running without DNS64. */
   readonly required: boolean;
   readonly listen: readonly SocketAddress[];
+  /** Interfaces to listen on, all their addresses as they come and go; '*' is every interface. Beside `listen`. */
+  readonly interfaces: readonly string[];
+  /** Of the interfaces' addresses. */
+  readonly port: number;
   /** Empty: the system's (/etc/resolv.conf). */
-  readonly forwarders: readonly SocketAddress[];
+  readonly forwarders: readonly ForwarderConfig[];
+  /** Queries to forwarders get letters of random case, which the answer must have too. */
+  readonly randomizeCase: boolean;
+  /** A forwarder that does not answer is left alone this long. */
+  readonly retrySec: number;
   /** Clients that may ask. Null: loopback, link-local, unique-local, private ranges and the gateway's own networks. */
   readonly allowFrom: readonly (Prefix4 | Prefix6)[] | null;
+  /** Memory for answers; 0: nothing is remembered. */
+  readonly cacheSizeBytes: number;
+  /** Whether popular names are asked for again before their answers end. */
+  readonly prefetch: boolean;
+  /** How long after its time an answer is given where there is no other (RFC 8767); 0: not. */
+  readonly serveStaleSec: number;
+  /** Answer DNS cookies (RFC 7873). */
+  readonly cookies: boolean;
+  /** UDP answers a second for a client prefix; 0: no limit. */
+  readonly rateLimit: number;
+  /** Connections over all listeners. */
+  readonly tcpConnections: number;
+  readonly tcpIdleSec: number;
+  /** Clients that get synthesized answers. Null: all. */
+  readonly clients: readonly (Prefix4 | Prefix6)[] | null;
+  /** For some clients, the first that names them; the others get what is said here. */
+  readonly policies: readonly Dns64PolicyConfig[];
+  /** A PTR under 2002::/16 that finds nothing is looked for under its IPv4 address (RFC 3056). */
+  readonly reverse6to4: boolean;
+  readonly scoped: readonly ScopedConfig[];
+  readonly privateZones: PrivateZones;
 }
 
 /** What may be logged packet by packet: dropped, answered with an ICMP error, an ICMP error in transit, for the translator itself, a new map. */

@@ -7,7 +7,7 @@ import type { RateMeter } from '../inspect/rates.js';
 import { statusOf } from '../inspect/status.js';
 import type { Subject } from '../inspect/subject.js';
 import { type Address, traceEnd, tracePacket } from '../inspect/trace.js';
-import { dns64Method, dns64Of } from './dns.js';
+import { dns64Of } from './dns.js';
 import { RequestError } from './protocol.js';
 
 export interface Surroundings {
@@ -177,8 +177,8 @@ export const REQUESTS: ReadonlyMap<string, Request<z.ZodType>> = new Map([
     request(
       z.strictObject({ limit: z.number().int().min(0).max(1000).default(100) }),
       ({ limit }, { subject }) => ({
-        stats: dns64Method(subject, 'cacheStats')(),
-        entries: limit === 0 ? [] : dns64Method(subject, 'cacheEntries')(limit),
+        stats: dns64Of(subject).cacheStats(),
+        entries: limit === 0 ? [] : dns64Of(subject).cacheEntries(limit),
       }),
     ),
   ],
@@ -187,8 +187,8 @@ export const REQUESTS: ReadonlyMap<string, Request<z.ZodType>> = new Map([
     request(
       z.strictObject({ name: z.string().max(1024).nullable().default(null) }),
       ({ name }, { subject }) => {
-        const flush = dns64Method(subject, 'flush');
-        return { flushed: name === null ? flush() : flush(name) };
+        const dns64 = dns64Of(subject);
+        return { flushed: name === null ? dns64.flush() : dns64.flush(name) };
       },
     ),
   ],
@@ -196,7 +196,7 @@ export const REQUESTS: ReadonlyMap<string, Request<z.ZodType>> = new Map([
     'dns-explain',
     request(
       z.strictObject({ name: z.string().min(1).max(1024), type: z.string().min(1).max(20).default('AAAA') }),
-      ({ name, type }, { subject }) => dns64Method(subject, 'explain')(name, type.toUpperCase()),
+      ({ name, type }, { subject }) => dns64Of(subject).explain(name, type.toUpperCase()),
     ),
   ],
 ]);

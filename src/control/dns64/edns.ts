@@ -12,11 +12,16 @@ export const UDP_PAYLOAD = 1232;
 export const UDP_PAYLOAD_MINIMUM = 512;
 export const OPT_SIZE = 11;
 const DNSSEC_OK = 0x8000;
+export const OPTION_COOKIE = 10;
 const OPTION_EXTENDED_ERROR = 15;
 
-/** Extended error codes, RFC 8914 section 4. */
+/** Extended error codes, RFC 8914 section 4; "Synthesized" is from its registry. */
+export const EDE_STALE_ANSWER = 3;
+export const EDE_CACHED_ERROR = 13;
+export const EDE_STALE_NXDOMAIN = 19;
 export const EDE_NO_REACHABLE_AUTHORITY = 22;
 export const EDE_NETWORK_ERROR = 23;
+export const EDE_SYNTHESIZED = 29;
 /** Those by which an upstream says that DNSSEC validation failed: RFC 8914 and its registry. */
 const EDE_DNSSEC_FAILED: ReadonlySet<number> = new Set([1, 2, 5, 6, 7, 8, 9, 10, 11, 12, 25, 27]);
 

@@ -1,34 +1,71 @@
 /** DNS64: a forwarding name server that gives IPv6-only clients AAAA records for hosts that have only A (RFC 6147). */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import type { Prefix4, Prefix6 } from '../../wire/address.js';
-import type { SocketAddress } from '../config/types.js';
-import { clientFilter } from './access.js';
+import { showForwarder } from '../config/forwarder.js';
+import { DEFAULT_NAMES, type NamesConfig } from '../config/synthesis.js';
+import type { ForwarderConfig, SocketAddress } from '../config/types.js';
+import { clientFilter, readAddress } from './access.js';
 import { ANSWER_TIMES, Answerer, type AnswerTimes } from './answer.js';
-import { readResolvConf, withoutOurselves } from './resolvers.js';
-import { QueryHandler } from './server.js';
+import { CoarseClock } from './clock.js';
+import { ServerCookies } from './cookies.js';
+import { type ExplainOptions, type Explanation, explainName } from './explain.js';
+import { FastPath } from './fast-path.js';
+import { FollowedListeners } from './followed-listeners.js';
+import { type Dns64Failure, listenBoth, listenPatiently } from './listening.js';
+import { LocalZones } from './local-zones.js';
+import { CacheOperations, type CacheStats, type ShownEntry } from './operate.js';
+import { type Policy, PolicySet } from './policy.js';
+import { RateLimit } from './rate-limit.js';
+import { Resolver } from './resolve.js';
+import { followResolvConf, readResolvConf, withoutOurselves } from './resolvers.js';
+import { type HandlerParts, type Listener, QueryHandler } from './server.js';
 import { type Dns64Stats, newStats } from './stats.js';
-import { defaultExclusions } from './synthesize.js';
-import { ConnectionCount, listenTcp, TCP_LIMITS, type TcpLimits } from './tcp-server.js';
-import { type Listener, listenUdp } from './udp-server.js';
-import { type Log, UPSTREAM_TIMES, Upstream, type UpstreamTimes } from './upstream.js';
+import { ConnectionCount, TCP_LIMITS, type TcpLimits } from './tcp-server.js';
+import { type Log, Upstream, type UpstreamTimes } from './upstream.js';
 
+export type { ExplainOptions, Explanation } from './explain.js';
+export type { Dns64Failure } from './listening.js';
+export type { CacheStats, ShownEntry } from './operate.js';
 export type { Dns64Stats } from './stats.js';
 
 export interface Dns64Options {
   readonly listen: readonly SocketAddress[];
   /** In order of preference. Empty: those of resolv.conf, but for ourselves. */
-  readonly forwarders: readonly SocketAddress[];
+  readonly forwarders: readonly ForwarderConfig[];
+  /** The translator's prefix: where `names` has none. */
   readonly pref64: Prefix6;
   /** The Well-Known Prefix represents no non-global IPv4 address, as in the data plane. */
   readonly wkpfStrict: boolean;
+  /** What clients get; default: DEFAULT_NAMES. */
+  readonly names?: Partial<NamesConfig>;
   /** Clients that may ask. Null: loopback, link-local, unique-local and private ranges and `ownNetworks`. */
   readonly allowFrom: readonly (Prefix4 | Prefix6)[] | null;
   /** What these networks are now: asked again when a client is in none of them. */
   readonly ownNetworks: () => readonly (Prefix4 | Prefix6)[];
+  /** Addresses to listen on beside `listen`, as they are now: asked again each second, for they come and go. */
+  readonly followed?: () => readonly SocketAddress[];
+  /** Memory for the cache; default CACHE_SIZE_BYTES, 0: none. */
+  readonly cacheSizeBytes?: number;
+  /** How long after its time an answer may be given where there is no other (RFC 8767); default 0: not. */
+  readonly serveStaleSec?: number;
+  /** Whether popular names are asked for again before their answers end; default true. */
+  readonly prefetch?: boolean;
+  /** UDP answers a second for a client prefix; 0 or left out: no limit. */
+  readonly rateLimit?: number;
+  /** Answer DNS cookies (RFC 7873); left out: yes. */
+  readonly cookies?: boolean;
   readonly log: Log;
   /** Default /etc/resolv.conf. */
   readonly resolvConf?: string;
-  /** For tests; defaults are UPSTREAM_TIMES, ANSWER_TIMES, TCP_LIMITS, and 3 s of tries to bind. */
+  /** Default false. */
+  readonly randomizeCase?: boolean;
+  /** Certificates to trust for TLS and HTTPS instead of the well-known ones, PEM. */
+  readonly ca?: string;
+  /** Ask the forwarders once at start, to warn if none answers. Default true. */
+  readonly checkForwarders?: boolean;
+  /** Defaults are UPSTREAM_TIMES, ANSWER_TIMES, TCP_LIMITS, 2 s between looks at resolv.conf, and 3 s of tries to bind. */
+  readonly followMs?: number;
   readonly upstreamTimes?: Partial<UpstreamTimes>;
   readonly answerTimes?: Partial<AnswerTimes>;
   readonly tcpLimits?: Partial<TcpLimits>;
@@ -36,113 +73,226 @@ export interface Dns64Options {
   readonly maxPending?: number;
 }
 
-/** What of the configuration could not be done: an address not listened on, a forwarder refused. */
-export interface Dns64Failure {
-  readonly address: SocketAddress;
-  /** The message says what to do. */
-  readonly error: Error;
-}
-
 export interface Dns64 {
   /** Addresses served over UDP and TCP, with the port in use. */
   readonly listening: readonly SocketAddress[];
-  readonly forwarders: readonly SocketAddress[];
+  readonly forwarders: readonly ForwarderConfig[];
   readonly failures: readonly Dns64Failure[];
   readonly stats: Dns64Stats;
+  /** How full the cache is. */
+  cacheStats(): CacheStats;
+  /** What forwarders said, of `name` and below or of all, the most used first. Throws where `name` is none. */
+  cacheEntries(limit?: number, name?: string): readonly ShownEntry[];
+  /** Forgets `name` and below, or all; how many answers of forwarders that were. Throws where `name` is none. */
+  flush(name?: string): number;
+  /** Answers a query and tells how. Rejects where name, type or client are none. */
+  explain(name: string, type: string, options?: ExplainOptions): Promise<Explanation>;
+  /** Brings other options into force, but for `listen`. The sockets stay open, and queries in flight are answered. */
+  reload(options: Dns64Options): void;
   /** Closes all sockets; queries in flight go without an answer. */
   close(): Promise<void>;
 }
 
+export const CACHE_SIZE_BYTES = 64 * 2 ** 20;
+const RESOLV_CONF = '/etc/resolv.conf';
 const BIND_RETRY_MS = 3000;
-const BIND_PAUSE_MS = 100;
 
-const show = ({ address, port }: SocketAddress) =>
-  address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+/** What is listened on, as it is now. */
+const listeningOn = ({ listen, followed }: Dns64Options) => [...listen, ...(followed?.() ?? [])];
 
-/** An error with what an administrator needs to mend it. */
-function listenError(address: SocketAddress, cause: NodeJS.ErrnoException): Error {
-  const transport = cause.syscall === 'listen' ? 'TCP' : 'UDP';
-  const key = 'Or change the key "listen" of [dns64].';
-  const where = `DNS64 cannot listen on ${show(address)} (${transport})`;
-  const advice: Record<string, string> = {
-    EADDRINUSE: `the port is taken. To see who holds it: ss -ln${transport === 'TCP' ? 't' : 'u'}p sport = :${address.port}. ${key}`,
-    EACCES: `no permission for this port. Run as root, or with CAP_NET_BIND_SERVICE. ${key}`,
-    EADDRNOTAVAIL: `no interface has this address. To see those there are: ip addr. ${key}`,
-  };
-  return new Error(`${where}: ${advice[cause.code ?? ''] ?? `${cause.message}. ${key}`}`, { cause });
-}
-
-/** UDP and TCP on one address, or neither. */
-async function listenBoth(
-  address: SocketAddress,
-  handler: QueryHandler,
-  count: ConnectionCount,
-  limits: TcpLimits,
-  log: Log,
-): Promise<Listener[]> {
-  const udp = await listenUdp(address, handler, log);
-  try {
-    // Port 0 became a number.
-    return [udp, await listenTcp(udp.address, handler, count, log, limits)];
-  } catch (error) {
-    udp.close();
-    throw error;
-  }
-}
-
-/** An address may not be there yet: an IPv6 one is tentative for a second or two (RFC 4862 section 5.4). */
-async function listenPatiently(
-  address: SocketAddress,
-  retryMs: number,
-  listen: () => Promise<Listener[]>,
-): Promise<Listener[] | Dns64Failure> {
-  const deadline = Date.now() + retryMs;
-  for (;;) {
-    try {
-      return await listen();
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      const mayPass = code === 'EADDRNOTAVAIL' || (code === 'EADDRINUSE' && address.port === 0);
-      if (!mayPass || Date.now() >= deadline) return { address, error: listenError(address, error as Error) };
-      await sleep(BIND_PAUSE_MS);
-    }
-  }
-}
-
-function chooseForwarders(options: Dns64Options, failures: Dns64Failure[]): readonly SocketAddress[] {
-  const { log, listen } = options;
-  const path = options.resolvConf ?? '/etc/resolv.conf';
-  const fromSystem = options.forwarders.length === 0;
-  const { forwarders, ourselves } = withoutOurselves(
-    fromSystem ? readResolvConf(path) : options.forwarders,
-    listen,
-  );
+/** @param named what resolv.conf names; null: the forwarders are configured */
+function chooseForwarders(
+  options: Dns64Options,
+  named: readonly ForwarderConfig[] | null,
+  failures: Dns64Failure[],
+): readonly ForwarderConfig[] {
+  const { log } = options;
+  const path = options.resolvConf ?? RESOLV_CONF;
+  const { forwarders, ourselves } = withoutOurselves(named ?? options.forwarders, listeningOn(options));
   for (const address of ourselves) {
-    if (fromSystem) log.debug({ address }, `${path} names this gateway as name server; not forwarded to`);
+    if (named !== null) log.debug({ address }, `${path} names this gateway as name server; not forwarded to`);
     else {
-      const text = `DNS64 listens on ${show(address)} itself and cannot forward to it. Change the key "forwarders" of [dns64].`;
+      const text = `DNS64 listens on ${showForwarder(address)} itself and cannot forward to it. Change the key "forwarders" of [dns64].`;
       failures.push({ address, error: new Error(text) });
     }
   }
   if (forwarders.length === 0) {
-    const source = fromSystem ? `${path} names none` : 'all configured ones are this gateway';
+    const source = named !== null ? `${path} names none` : 'all configured ones are this gateway';
     log.warn({}, `DNS64 has no name server to ask: ${source}. Set the key "forwarders" of [dns64].`);
   }
   return forwarders;
+}
+
+/** What answers, without the sockets that clients ask at. Other options replace as little of it as they can. */
+class Core {
+  readonly failures: Dns64Failure[] = [];
+  readonly handler: QueryHandler;
+  upstream: Upstream;
+  cache: CacheOperations;
+  #policies: PolicySet;
+  #answerer: Answerer;
+  #resolver: Resolver;
+  #fastPath: FastPath;
+  readonly #clock = new CoarseClock();
+  /** Those before a reload, until what they were asked is answered. */
+  readonly #retired = new Map<Upstream, NodeJS.Timeout>();
+  #unfollow = () => {};
+
+  constructor(
+    private options: Dns64Options,
+    readonly stats: Dns64Stats,
+  ) {
+    const forwarders = this.#forwarders();
+    this.upstream = this.#newUpstream(forwarders);
+    [this.#resolver, this.#fastPath, this.cache] = this.#newCache();
+    this.#policies = this.#newPolicies();
+    this.#answerer = this.#newAnswerer();
+    const { log, maxPending } = options;
+    this.handler = new QueryHandler({ ...this.#parts(null), stats, log, maxPending });
+  }
+
+  /** From the next query on. */
+  use(options: Dns64Options): void {
+    const before = this.options;
+    this.options = options;
+    this.failures.length = 0;
+    const asks = ({ upstreamTimes, randomizeCase, ca }: Dns64Options) => ({
+      upstreamTimes,
+      randomizeCase,
+      ca,
+    });
+    const forwarders = this.#forwarders();
+    if (isDeepStrictEqual(asks(before), asks(options))) this.#setForwarders(forwarders);
+    else this.#replaceUpstream(forwarders);
+    const keeps = ({ cacheSizeBytes, serveStaleSec, prefetch }: Dns64Options) => ({
+      cacheSizeBytes,
+      serveStaleSec,
+      prefetch,
+    });
+    if (!isDeepStrictEqual(keeps(before), keeps(options))) {
+      [this.#resolver, this.#fastPath, this.cache] = this.#newCache();
+    }
+    // The ids of policies begin anew. An answer kept is made at one go, of what is in the cache: none for an old one comes later.
+    this.#fastPath.flush(null);
+    this.#policies = this.#newPolicies();
+    this.#answerer = this.#newAnswerer();
+    this.handler.use(this.#parts(before));
+  }
+
+  explain(name: string, type: string, options: ExplainOptions = {}): Promise<Explanation> {
+    return explainName(this.#answerer, this.#policyOf(options.client), name, type, options);
+  }
+
+  close(): void {
+    this.#unfollow();
+    for (const [upstream, timer] of this.#retired) {
+      clearTimeout(timer);
+      upstream.close();
+    }
+    this.upstream.close();
+  }
+
+  /** Without a client: that of [dns64] itself. */
+  #policyOf(client: string | undefined): Policy {
+    if (client === undefined) return this.#policies.all[0] as Policy;
+    const address = readAddress(client);
+    if (address === null) throw new Error(`'${client}' is not an IP address`);
+    return this.#policies.policyFor(address.words, null);
+  }
+
+  /** Those to ask; where they are the system's, they are followed from now on. */
+  #forwarders(): readonly ForwarderConfig[] {
+    const { options } = this;
+    this.#unfollow();
+    this.#unfollow = () => {};
+    if (options.forwarders.length > 0) return chooseForwarders(options, null, this.failures);
+    const { log, followMs } = options;
+    const path = options.resolvConf ?? RESOLV_CONF;
+    const named = readResolvConf(path);
+    const take = (servers: readonly ForwarderConfig[]) => {
+      const { forwarders } = withoutOurselves(servers, listeningOn(options));
+      const names = forwarders.map(showForwarder);
+      const text = `${path} has changed; asking ${names.join(', ') || 'nobody'}`;
+      log.info({ event: 'dns64-forwarders', forwarders: names }, text);
+      this.#setForwarders(forwarders);
+    };
+    this.#unfollow = followResolvConf(path, named, take, followMs);
+    return chooseForwarders(options, named, this.failures);
+  }
+
+  /** Others may say other things: what is known is known of those before. */
+  #setForwarders(forwarders: readonly ForwarderConfig[]): void {
+    if (isDeepStrictEqual(forwarders, this.upstream.forwarders)) return;
+    this.upstream.setForwarders(forwarders);
+    this.cache.flush();
+  }
+
+  #newUpstream(forwarders: readonly ForwarderConfig[]): Upstream {
+    const { upstreamTimes = {}, randomizeCase = false, ca, log } = this.options;
+    return new Upstream(forwarders, this.stats, log, { times: upstreamTimes, randomizeCase, ca });
+  }
+
+  #replaceUpstream(forwarders: readonly ForwarderConfig[]): void {
+    const old = this.upstream;
+    const isSame = isDeepStrictEqual(forwarders, old.forwarders);
+    this.upstream = this.#newUpstream(forwarders);
+    this.#resolver.use(this.upstream);
+    if (!isSame) this.cache.flush();
+    const retire = () => {
+      this.#retired.delete(old);
+      old.close();
+    };
+    this.#retired.set(old, setTimeout(retire, old.times.budgetMs).unref());
+  }
+
+  /** Half for what forwarders said, half for finished answers. */
+  #newCache(): [Resolver, FastPath, CacheOperations] {
+    const { cacheSizeBytes = CACHE_SIZE_BYTES, serveStaleSec = 0, prefetch = true } = this.options;
+    const sizeBytes = Math.floor(cacheSizeBytes / 2);
+    const keeping = { sizeBytes, serveStaleSec, prefetch };
+    const resolver = new Resolver(this.upstream, this.stats, keeping, this.#clock);
+    const fastPath = new FastPath(sizeBytes, this.#clock, this.stats);
+    return [resolver, fastPath, new CacheOperations(cacheSizeBytes, resolver, fastPath)];
+  }
+
+  #newPolicies(): PolicySet {
+    const { pref64, wkpfStrict } = this.options;
+    return new PolicySet({ names: { ...DEFAULT_NAMES, ...this.options.names }, pref64, wkpfStrict });
+  }
+
+  #newAnswerer(): Answerer {
+    const { privateZones } = { ...DEFAULT_NAMES, ...this.options.names };
+    const zones = new LocalZones(privateZones, () => this.upstream.forwarders);
+    const times = { ...ANSWER_TIMES, ...this.options.answerTimes };
+    return new Answerer(zones, this.#resolver, this.#fastPath, this.stats, times);
+  }
+
+  /** What clients have had of cookies and rates stays theirs, where it may. */
+  #parts(before: Dns64Options | null): Omit<HandlerParts, 'stats' | 'log'> {
+    const { allowFrom, ownNetworks, rateLimit = 0, cookies = true } = this.options;
+    return {
+      answerer: this.#answerer,
+      policies: this.#policies,
+      fastPath: this.#fastPath,
+      mayAsk: clientFilter(allowFrom, ownNetworks),
+      isOwnQuery: (id, question) =>
+        [this.upstream, ...this.#retired.keys()].some((one) => one.isOwnQuery(id, question)),
+      ...(before !== null && (before.rateLimit ?? 0) === rateLimit
+        ? {}
+        : { rateLimit: rateLimit > 0 ? new RateLimit(rateLimit) : undefined }),
+      ...(before !== null && (before.cookies ?? true) === cookies
+        ? {}
+        : { cookies: cookies ? new ServerCookies() : undefined }),
+    };
+  }
 }
 
 /** Starts what can be started; the rest is in `failures`. Does not reject for an address or a forwarder. */
 export async function startDns64(options: Dns64Options): Promise<Dns64> {
   const { log } = options;
   const stats = newStats();
-  const failures: Dns64Failure[] = [];
-  const forwarders = chooseForwarders(options, failures);
-  const upstream = new Upstream(forwarders, stats, log, { ...UPSTREAM_TIMES, ...options.upstreamTimes });
-  const pref64s = [options.pref64];
-  const policy = { pref64s, excludedAaaa: defaultExclusions(pref64s), wkpfStrict: options.wkpfStrict };
-  const answerer = new Answerer(policy, upstream, stats, { ...ANSWER_TIMES, ...options.answerTimes });
-  const mayAsk = clientFilter(options.allowFrom, options.ownNetworks);
-  const handler = new QueryHandler(answerer, mayAsk, stats, log, options.maxPending);
+  const core = new Core(options, stats);
+  const { failures, handler } = core;
   const count = new ConnectionCount();
   const limits = { ...TCP_LIMITS, ...options.tcpLimits };
   const results = await Promise.all(
@@ -160,14 +310,34 @@ export async function startDns64(options: Dns64Options): Promise<Dns64> {
       listening.push((result[0] as Listener).address);
     } else failures.push(result);
   }
+  const followed = new FollowedListeners(options.followed ?? (() => []), log, (address) =>
+    listenPatiently(address, 0, () => listenBoth(address, handler, count, limits, log)),
+  );
+  await followed.start();
+  failures.push(...followed.failures);
+  if (options.checkForwarders !== false) void core.upstream.checkReachable();
   return {
-    listening,
-    forwarders,
+    get listening() {
+      return [...listening, ...followed.listening];
+    },
+    get forwarders() {
+      return core.upstream.forwarders;
+    },
     failures,
     stats,
+    cacheStats: () => core.cache.stats(),
+    cacheEntries: (limit, name) => core.cache.entries(limit, name),
+    flush: (name) => core.cache.flush(name),
+    explain: async (name, type, how) => core.explain(name, type, how),
+    reload: (changed) => {
+      core.use({ ...changed, listen: options.listen });
+      followed.use(changed.followed ?? (() => []));
+      Object.assign(limits, TCP_LIMITS, changed.tcpLimits);
+    },
     close: async () => {
+      await followed.close();
       for (const listener of listeners) listener.close();
-      upstream.close();
+      core.close();
       // The answers to queries in flight are settled in microtasks; counters are at rest when this resolves.
       while (stats.pending > 0) await sleep(1);
     },

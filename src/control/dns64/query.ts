@@ -55,6 +55,11 @@ export interface Reply {
   readonly rcode: number;
   /** Extended error options (RFC 8914) for a client that speaks EDNS. */
   readonly errors: readonly Buffer[];
+  /**
+   * The second (of the resolver's clock) until which whoever asks the same under the same policy gets the same. Absent or 0: it is
+   * not to be kept.
+   */
+  readonly expiresSec?: number;
 }
 
 export type Received =
@@ -85,7 +90,8 @@ export function receiveQuery(bytes: Buffer): Received {
   const query: Query = {
     id,
     flags,
-    question: bytes.subarray(DNS_HEADER, message.questionEnd),
+    // The datagram's memory is the next one's; the question is needed until the answer is there.
+    question: Buffer.from(bytes.subarray(DNS_HEADER, message.questionEnd)),
     name: foldName(readName(bytes, DNS_HEADER)),
     qtype: message.qtype,
     qclass: message.qclass,

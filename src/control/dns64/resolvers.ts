@@ -1,42 +1,86 @@
 /** Which name servers to forward to. */
 import { readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { equalAddress6, parseAddress6, UNSPECIFIED6 } from '../../wire/address.js';
-import type { SocketAddress } from '../config/types.js';
+import { plainForwarder } from '../config/forwarder.js';
+import type { ForwarderConfig, SocketAddress } from '../config/types.js';
 
 const DNS_PORT = 53;
+/** How often resolv.conf is read again: programs write it in place, rename another one to it, or to what it is a link to. */
+const FOLLOW_MS = 2000;
 
-/** The `nameserver` lines of a resolv.conf(5). Empty if the file cannot be read. */
-export function readResolvConf(path: string): SocketAddress[] {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch {
-    return [];
-  }
-  const servers: SocketAddress[] = [];
+function nameServers(text: string): ForwarderConfig[] {
+  const servers: ForwarderConfig[] = [];
   for (const line of text.split('\n')) {
     const address = /^\s*nameserver\s+([^\s#;]+)/.exec(line)?.[1];
-    if (address !== undefined && isIP(address) !== 0) servers.push({ address, port: DNS_PORT });
+    if (address !== undefined && isIP(address) !== 0)
+      servers.push(plainForwarder({ address, port: DNS_PORT }));
   }
   return servers;
 }
 
-export interface Forwarders {
-  readonly forwarders: readonly SocketAddress[];
-  /** Addresses that are our own: forwarding there would go round for ever. */
-  readonly ourselves: readonly SocketAddress[];
+/** The `nameserver` lines of a resolv.conf(5). Empty if the file cannot be read. */
+export function readResolvConf(path: string): ForwarderConfig[] {
+  try {
+    return nameServers(readFileSync(path, 'utf8'));
+  } catch {
+    return [];
+  }
 }
 
-/** One spelling of an address: IPv6 without the freedom of RFC 4291, zones kept. */
+/**
+ * Tells of the name servers of a resolv.conf whenever they have changed. One that is missing or names none, as while it is
+ * written, changes nothing.
+ * @param last what it named
+ * @returns ends that
+ */
+export function followResolvConf(
+  path: string,
+  last: readonly ForwarderConfig[],
+  onChange: (servers: readonly ForwarderConfig[]) => void,
+  everyMs = FOLLOW_MS,
+): () => void {
+  const textOf = (servers: readonly ForwarderConfig[]) => servers.map(({ address }) => address).join();
+  let known = textOf(last);
+  let isEnded = false;
+  const look = async () => {
+    const servers = nameServers(await readFile(path, 'utf8').catch(() => ''));
+    if (!isEnded && servers.length > 0 && textOf(servers) !== known) {
+      known = textOf(servers);
+      onChange(servers);
+    }
+    if (!isEnded) timer.refresh();
+  };
+  const timer = setTimeout(() => void look(), everyMs);
+  timer.unref();
+  return () => {
+    isEnded = true;
+    clearTimeout(timer);
+  };
+}
+
+export interface Forwarders {
+  readonly forwarders: readonly ForwarderConfig[];
+  /** Addresses that are our own: forwarding there would go round for ever. */
+  readonly ourselves: readonly ForwarderConfig[];
+}
+
+/** One spelling of an address: IPv6 without the freedom of RFC 4291, zones kept; IPv4-mapped is IPv4; the wildcard reaches this host. */
 function canonical(address: string): string {
   const [plain, zone] = address.split('%') as [string, string?];
   const ipv6 = parseAddress6(plain);
-  return ipv6 === null ? address : `${ipv6.join()}%${zone ?? ''}`;
+  if (ipv6 === null) return address === '0.0.0.0' ? '127.0.0.1' : address;
+  if (ipv6[0] === 0 && ipv6[1] === 0 && ipv6[2] === 0xffff) {
+    const word = ipv6[3] >>> 0;
+    return [24, 16, 8, 0].map((shift) => (word >>> shift) & 0xff).join('.');
+  }
+  return equalAddress6(ipv6, UNSPECIFIED6) ? '0,0,0,1%' : `${ipv6.join()}%${zone ?? ''}`;
 }
 
-function isWildcard(address: string): boolean {
+/** Whether a socket bound to this address has all of its family. */
+export function isWildcard(address: string): boolean {
   const ipv6 = parseAddress6(address);
   return address === '0.0.0.0' || (ipv6 !== null && equalAddress6(ipv6, UNSPECIFIED6));
 }
@@ -47,19 +91,19 @@ function isOurs(
   listen: readonly SocketAddress[],
   localAddresses: ReadonlySet<string>,
 ): boolean {
+  const target = canonical(to.address);
+  const isIpv6 = target.includes(',');
   return listen.some((own) => {
     if (own.port !== to.port) return false;
-    if (canonical(own.address) === canonical(to.address)) return true;
-    if (!isWildcard(own.address) || isIP(own.address) !== isIP(to.address)) return false;
-    return (
-      localAddresses.has(canonical(to.address)) || to.address.startsWith('127.') || isWildcard(to.address)
-    );
+    if (!isWildcard(own.address)) return canonical(own.address) === target;
+    if ((isIP(own.address) === 6) !== isIpv6) return false;
+    return localAddresses.has(target) || target.startsWith('127.') || target === '0,0,0,1%';
   });
 }
 
 /** Sorts out forwarders that are ourselves. */
 export function withoutOurselves(
-  candidates: readonly SocketAddress[],
+  candidates: readonly ForwarderConfig[],
   listen: readonly SocketAddress[],
 ): Forwarders {
   const interfaces = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);

@@ -14,6 +14,10 @@ export interface Dns64Stats {
   errors: number;
   /** Answers cut to TC=1. */
   truncated: number;
+  /** Queries beyond the rate limit that got TC=1 or BADCOOKIE. */
+  slipped: number;
+  /** Answers BADCOOKIE (RFC 7873). */
+  badCookies: number;
   /** Queries nobody got an answer to, by reason. */
   readonly dropped: {
     /** No id and flags to answer to. */
@@ -24,9 +28,28 @@ export interface Dns64Stats {
     send: number;
     /** Connections beyond the limit. */
     connections: number;
+    /** Queries beyond the rate limit. */
+    rate: number;
+    /** Connections of clients that do not read their answers. */
+    slow: number;
   };
+  /** Queries that were our own, come back: refused. */
+  loops: number;
+  /** Questions of ours (of a client's AAAA query there may be two) that the cache answered, and that it did not. */
+  cacheHits: number;
+  cacheMisses: number;
+  /** Failures remembered (RFC 9520) and stale answers (RFC 8767) given. */
+  cacheFailures: number;
+  cacheStale: number;
+  /** Client queries over UDP answered with a finished answer. */
+  fastHits: number;
+  /** Questions asked before their answer ended. */
+  prefetches: number;
+  /** Questions that joined one in flight. */
+  shared: number;
   upstreamQueries: number;
-  upstreamTcp: number;
+  /** Of them and after them: over TCP, TLS and HTTPS. */
+  upstreamStreams: number;
   upstreamTimeouts: number;
   /** Datagrams from a forwarder's address that match no query of ours: late, or forged. */
   upstreamMismatches: number;
@@ -46,9 +69,19 @@ export function newStats(): Dns64Stats {
     reversed: 0,
     errors: 0,
     truncated: 0,
-    dropped: { short: 0, response: 0, send: 0, connections: 0 },
+    slipped: 0,
+    badCookies: 0,
+    dropped: { short: 0, response: 0, send: 0, connections: 0, rate: 0, slow: 0 },
+    loops: 0,
+    cacheHits: 0,
+    cacheMisses: 0,
+    cacheFailures: 0,
+    cacheStale: 0,
+    fastHits: 0,
+    prefetches: 0,
+    shared: 0,
     upstreamQueries: 0,
-    upstreamTcp: 0,
+    upstreamStreams: 0,
     upstreamTimeouts: 0,
     upstreamMismatches: 0,
     pending: 0,

@@ -4,13 +4,15 @@
 import {
   type Address6,
   type Prefix6,
-  parsePrefix6,
+  prefix4Contains,
   prefix6Contains,
   prefixes6Overlap,
 } from '../../wire/address.js';
 import { embedAddress, isNonGlobal4, WELL_KNOWN_PREFIX } from '../../wire/rfc6052.js';
+import type { Pref64Config } from '../config/types.js';
 import { rcodeOf, saysDnssecFailed } from './edns.js';
 import {
+  ADDITIONAL,
   ANSWER,
   AUTHORITY,
   CLASS_IN,
@@ -30,6 +32,7 @@ import {
   TYPE_RRSIG,
   TYPE_SOA,
 } from './message.js';
+import type { Policy } from './policy.js';
 import { passOn, type Query, type Reply, writtenReply } from './query.js';
 import { MessageWriter } from './writer.js';
 
@@ -39,20 +42,6 @@ const MAX_CHAIN = 64;
 /** RFC 6147 section 5.1.7: where the negative answer has no SOA. */
 const TTL_WITHOUT_SOA_SEC = 600;
 
-export interface SynthesisPolicy {
-  /** Prefixes in use, at least one; each response takes one of them, in turn. */
-  readonly pref64s: readonly Prefix6[];
-  /** AAAA in these are treated as absent (RFC 6147 section 5.1.4). */
-  readonly excludedAaaa: readonly Prefix6[];
-  /** Whether the Well-Known Prefix may not represent non-global IPv4 addresses (RFC 6052 section 3.1): as the data plane does. */
-  readonly wkpfStrict: boolean;
-}
-
-/** RFC 6147 section 5.1.4: ::ffff:0:0/96 is excluded by default; and nobody else's answer may lead into our prefixes. */
-export function defaultExclusions(pref64s: readonly Prefix6[]): Prefix6[] {
-  return [parsePrefix6('::ffff:0:0/96') as Prefix6, WELL_KNOWN_PREFIX, ...pref64s];
-}
-
 /** What an answer to an AAAA query leads to. */
 export type AaaaVerdict = 'pass' | 'filter' | 'ask-a';
 
@@ -60,7 +49,7 @@ export type AaaaVerdict = 'pass' | 'filter' | 'ask-a';
  * RFC 6147 sections 5.1.1 to 5.1.4.
  * @param answer null: nothing came in time, which counts as a server failure (5.1.3).
  */
-export function judgeAaaa(answer: DnsMessage | null, policy: SynthesisPolicy): AaaaVerdict {
+export function judgeAaaa(query: Query, answer: DnsMessage | null, policy: Policy): AaaaVerdict {
   // 5.1.3, "Dealing with Timeouts".
   if (answer === null) return 'ask-a';
   const rcode = rcodeOf(answer);
@@ -68,6 +57,8 @@ export function judgeAaaa(answer: DnsMessage | null, policy: SynthesisPolicy): A
   if (rcode === RCODE_NXDOMAIN) return 'pass';
   // 5.1.2: any other error is treated as an empty answer. What failed validation is not to be replaced.
   if (rcode !== RCODE_NOERROR) return saysDnssecFailed(answer) ? 'pass' : 'ask-a';
+  if (isKeptSigned(query, answer, policy)) return 'pass';
+  if (policy.ignoreAaaa.has(query.name)) return 'ask-a';
   // 5.1.1 and 5.1.4.
   const all = terminalRecords(answer, TYPE_AAAA);
   const excluded = all.filter((record) => isExcluded(answer, record, policy));
@@ -75,8 +66,14 @@ export function judgeAaaa(answer: DnsMessage | null, policy: SynthesisPolicy): A
   return excluded.length === 0 ? 'pass' : 'filter';
 }
 
+/** 5.5: whether the client could check this data itself, and is not to be given other. */
+export function isKeptSigned(query: Query, answer: DnsMessage, policy: Policy): boolean {
+  if (policy.breakDnssec || query.edns?.dnssecOk !== true) return false;
+  return answer.records.some((record) => record.type === TYPE_RRSIG && record.section !== ADDITIONAL);
+}
+
 /** 5.1.4: an AAAA answer without its excluded addresses. The RRset is no longer the one that was signed. */
-export function filterAaaa(query: Query, answer: DnsMessage, policy: SynthesisPolicy): Reply {
+export function filterAaaa(query: Query, answer: DnsMessage, policy: Policy): Reply {
   const isGone = (record: DnsRecord) =>
     isExcluded(answer, record, policy) || coversType(answer, record, TYPE_AAAA);
   if (!answer.records.some(isGone)) return passOn(query, answer);
@@ -90,35 +87,42 @@ export function filterAaaa(query: Query, answer: DnsMessage, policy: SynthesisPo
 /**
  * RFC 6147 section 5.1.6 and 5.1.7: the answer made from an A answer.
  * @param aaaa the answer to the AAAA query, null if none came
- * @param pref64 the prefix of this response
+ * @param turn counts up with each response made for this policy: which prefix it is the turn of
  * @returns null if no A record can be represented: then the AAAA answer stands as it was.
  */
 export function synthesize(
   query: Query,
   aaaa: DnsMessage | null,
   a: DnsMessage,
-  pref64: Prefix6,
-  policy: SynthesisPolicy,
+  turn: number,
+  policy: Policy,
 ): Reply | null {
-  if (rcodeOf(a) !== RCODE_NOERROR) return null;
+  if (rcodeOf(a) !== RCODE_NOERROR || isKeptSigned(query, a, policy)) return null;
   const ttlLimit = negativeTtlSec(aaaa);
-  const usable = new Set(
-    terminalRecords(a, TYPE_A).filter((record) => mayRepresent(ipv4Of(a, record), pref64, policy)),
+  const last = terminalRecords(a, TYPE_A);
+  const prefixes = prefixesOf(
+    last.map((record) => ipv4Of(a, record)),
+    turn,
+    policy,
   );
-  if (usable.size === 0) return null;
+  if (prefixes.every((some) => some.length === 0)) return null;
+  const usable = new Map(last.map((record, i) => [record, prefixes[i] as readonly Prefix6[]]));
   // AA and AD are clear: we are no authority, and nobody signed this (5.5).
   const writer = new MessageWriter(0, query.question);
   for (const record of a.records) {
-    if (usable.has(record)) {
+    const some = usable.get(record);
+    if (some !== undefined) {
       // 5.1.7: owner and class from the A record, TTL the lesser, RDATA as RFC 6052 says.
-      writer.record(
-        readName(a.bytes, record.nameAt),
-        TYPE_AAAA,
-        CLASS_IN,
-        Math.min(record.ttl, ttlLimit),
-        addressBytes(embedAddress(pref64, ipv4Of(a, record))),
-        ANSWER,
-      );
+      for (const prefix of some) {
+        writer.record(
+          readName(a.bytes, record.nameAt),
+          TYPE_AAAA,
+          CLASS_IN,
+          Math.min(record.ttl, ttlLimit),
+          addressBytes(embedAddress(prefix, ipv4Of(a, record))),
+          ANSWER,
+        );
+      }
     } else if (record.section === ANSWER) {
       // 5.1.5: the chain that led to the A record, in its order. The A records go, and so do their signatures.
       if (record.type !== TYPE_A && !coversType(a, record, TYPE_A)) writer.copy(a, record);
@@ -130,8 +134,25 @@ export function synthesize(
   return writtenReply(query, writer, RCODE_NOERROR);
 }
 
-/** 5.1.7: how long the absence of an AAAA may be believed, by its SOA (RFC 2308 section 5). Seconds. */
-function negativeTtlSec(aaaa: DnsMessage | null): number {
+/** 5.2: the prefixes under which each of these addresses is shown, none where it must not be. */
+export function prefixesOf(ipv4s: readonly number[], turn: number, policy: Policy): readonly Prefix6[][] {
+  const { pref64s, choice } = policy;
+  const under = (one: Pref64Config | undefined, ipv4: number) =>
+    one !== undefined && mayRepresent(ipv4, one, policy) ? [one.prefix] : [];
+  if (choice === 'round-robin') {
+    // One prefix for the whole response: the next that can represent any of it.
+    const inTurn = pref64s.map((_, i) => pref64s[(turn + i) % pref64s.length] as Pref64Config);
+    const one = inTurn.find((candidate) => ipv4s.some((ipv4) => mayRepresent(ipv4, candidate, policy)));
+    return ipv4s.map((ipv4) => under(one, ipv4));
+  }
+  return ipv4s.map((ipv4) => {
+    const all = pref64s.flatMap((one) => under(one, ipv4));
+    return choice === 'all' ? all : all.slice(0, 1);
+  });
+}
+
+/** 5.1.7: how long the absence of an AAAA may be believed, by its SOA (RFC 2308 section 5); 600 without one. Seconds. */
+export function negativeTtlSec(aaaa: DnsMessage | null): number {
   const soa = aaaa?.records.find((record) => record.section === AUTHORITY && record.type === TYPE_SOA);
   if (aaaa === null || soa === undefined) return TTL_WITHOUT_SOA_SEC;
   const minimum = aaaa.bytes.readUInt32BE(soa.rdataAt + soa.rdataLength - 4);
@@ -139,20 +160,24 @@ function negativeTtlSec(aaaa: DnsMessage | null): number {
 }
 
 /** RFC 6052 section 3.1, by the data plane's own list; 192.0.0.170 and .171 of RFC 7050 are not on it. */
-function mayRepresent(ipv4: number, pref64: Prefix6, policy: SynthesisPolicy): boolean {
-  return !(policy.wkpfStrict && prefixes6Overlap(pref64, WELL_KNOWN_PREFIX) && isNonGlobal4(ipv4));
+function mayRepresent(ipv4: number, { prefix, ipv4: ranges }: Pref64Config, policy: Policy): boolean {
+  if (ranges.length > 0 && !ranges.some((range) => prefix4Contains(range, ipv4))) return false;
+  if (policy.excludedIpv4.some((range) => prefix4Contains(range, ipv4))) return false;
+  return !(policy.wkpfStrict && prefixes6Overlap(prefix, WELL_KNOWN_PREFIX) && isNonGlobal4(ipv4));
 }
 
-function isExcluded(message: DnsMessage, record: DnsRecord, policy: SynthesisPolicy): boolean {
+function isExcluded(message: DnsMessage, record: DnsRecord, policy: Policy): boolean {
   if (record.section !== ANSWER || record.type !== TYPE_AAAA || record.class !== CLASS_IN) return false;
-  const at = record.rdataAt;
-  const word = (i: number) => message.bytes.readInt32BE(at + 4 * i);
-  const address: Address6 = [word(0), word(1), word(2), word(3)];
+  return isExcludedAddress(addressOf(message, record), policy);
+}
+
+/** 5.1.4. */
+export function isExcludedAddress(address: Address6, policy: Policy): boolean {
   return policy.excludedAaaa.some((prefix) => prefix6Contains(prefix, address));
 }
 
 /** Whether a record of the answer section is a signature over records of `type` (RFC 4034 section 3.1.1). */
-function coversType(message: DnsMessage, record: DnsRecord, type: number): boolean {
+export function coversType(message: DnsMessage, record: DnsRecord, type: number): boolean {
   return (
     record.section === ANSWER &&
     record.type === TYPE_RRSIG &&
@@ -161,8 +186,14 @@ function coversType(message: DnsMessage, record: DnsRecord, type: number): boole
   );
 }
 
-function ipv4Of(message: DnsMessage, record: DnsRecord): number {
+export function ipv4Of(message: DnsMessage, record: DnsRecord): number {
   return message.bytes.readUInt32BE(record.rdataAt);
+}
+
+/** The address in an AAAA record. */
+export function addressOf(message: DnsMessage, record: DnsRecord): Address6 {
+  const word = (i: number) => message.bytes.readInt32BE(record.rdataAt + 4 * i);
+  return [word(0), word(1), word(2), word(3)];
 }
 
 export function addressBytes(address: Address6): Buffer {

@@ -1,10 +1,11 @@
 /** A TCP listener on one address (RFC 7766): queries in a pipeline, answers as they come. */
 import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
+import { type Address6, UNSPECIFIED6 } from '../../wire/address.js';
 import type { SocketAddress } from '../config/types.js';
+import { type ClientAddress, readAddress } from './access.js';
 import { FrameReader, frame } from './framing.js';
-import type { QueryHandler } from './server.js';
-import type { Listener } from './udp-server.js';
+import type { Listener, QueryHandler } from './server.js';
 import type { Log } from './upstream.js';
 
 export interface TcpLimits {
@@ -18,23 +19,32 @@ export const TCP_LIMITS: TcpLimits = { connections: 1000, queriesPerConnection: 
 
 /** Answers that a client has not read yet; beyond, no more of its queries are read. */
 const MAX_UNSENT_BYTES = 65536;
+/** Answers to the queries it has in flight come on top; beyond this, of one connection and of all, it is ended. */
+const END_UNSENT_BYTES = 1 << 20;
+const END_UNSENT_BYTES_OF_ALL = 64 << 20;
 
 /** One client's connection. */
 class Connection {
   readonly #reader = new FrameReader();
-  readonly #client: string;
+  readonly #client: ClientAddress;
+  readonly #local: Address6 | null;
   readonly #idle: NodeJS.Timeout;
   /** Messages read and not begun, because too many are being answered. At most what one read brought. */
   #waiting: Buffer[] = [];
   #pending = 0;
+  #unsent = 0;
   #ended = false;
 
   constructor(
     private readonly socket: Socket,
     private readonly handler: QueryHandler,
     private readonly limits: TcpLimits,
+    private readonly count: ConnectionCount,
   ) {
-    this.#client = socket.remoteAddress ?? '';
+    const client = readAddress(socket.remoteAddress ?? '');
+    // Without an address it has been closed already.
+    this.#client = { words: UNSPECIFIED6, scope: 0, ...client, port: socket.remotePort ?? 0 };
+    this.#local = readAddress(socket.localAddress ?? '')?.words ?? null;
     this.#idle = setTimeout(() => socket.destroy(), limits.idleMs);
     socket.setNoDelay(true);
     socket.on('data', (chunk: Buffer) => {
@@ -48,7 +58,10 @@ class Connection {
     });
     // A reset by the client: 'close' follows.
     socket.on('error', () => {});
-    socket.on('close', () => clearTimeout(this.#idle));
+    socket.on('close', () => {
+      clearTimeout(this.#idle);
+      this.#note(0);
+    });
   }
 
   #work(): void {
@@ -65,11 +78,17 @@ class Connection {
     if (this.#ended && this.#pending === 0 && this.#waiting.length === 0) this.socket.end();
   }
 
+  /** Keeps the sum over all connections. */
+  #note(unsent: number): void {
+    this.count.unsentBytes += unsent - this.#unsent;
+    this.#unsent = unsent;
+  }
+
   #begin(query: Buffer): void {
     this.#pending++;
     this.#idle.refresh();
     let now = true;
-    this.handler.handle(query, this.#client, 'tcp', (answer) => {
+    this.handler.handle(query, this.#client, this.#local, 'tcp', (answer) => {
       this.#pending--;
       if (this.socket.destroyed) return;
       if (answer === null) {
@@ -78,17 +97,26 @@ class Connection {
         return;
       }
       this.socket.write(frame(answer), () => {
-        if (!this.socket.destroyed) this.#idle.refresh();
+        if (this.socket.destroyed) return;
+        this.#idle.refresh();
+        this.#note(this.socket.writableLength);
       });
+      this.#note(this.socket.writableLength);
+      if (this.#unsent > END_UNSENT_BYTES || this.count.unsentBytes > END_UNSENT_BYTES_OF_ALL) {
+        this.handler.stats.dropped.slow++;
+        this.socket.destroy();
+        return;
+      }
       if (!now) this.#work();
     });
     now = false;
   }
 }
 
-/** Open connections over all listeners. */
+/** Open connections over all listeners, and the bytes that wait in them. */
 export class ConnectionCount {
   open = 0;
+  unsentBytes = 0;
 }
 
 /** Binds and serves. Rejects with the system's error where the address cannot be bound. */
@@ -113,7 +141,7 @@ export async function listenTcp(
       count.open--;
       sockets.delete(socket);
     });
-    new Connection(socket, handler, limits);
+    new Connection(socket, handler, limits, count);
   });
   const listening = once(server, 'listening');
   server.listen({ port: address.port, host: address.address, ipv6Only: true, exclusive: true });

@@ -3,82 +3,122 @@
  * on each query. The kernel lets only datagrams from the forwarder's address and port into a connected socket. A new socket
  * per query would halve throughput, so a socket serves some dozens and then makes way for one on another port.
  */
-import { randomFillSync } from 'node:crypto';
-import { createSocket, type Socket } from 'node:dgram';
+import { createSocket } from 'node:dgram';
 import { isIPv6 } from 'node:net';
 import { get16, set16 } from '../../wire/bytes.js';
 import type { SocketAddress } from '../config/types.js';
 import type { Dns64Stats } from './stats.js';
+import { type Exchange, literalLookup, random16, type Transport } from './upstream-transport.js';
 
 const SOCKETS = 256;
 const QUERIES_PER_SOCKET = 64;
 const SOCKET_LIFETIME_MS = 30_000;
 
-const randomPool = new Uint16Array(2048);
-let randomNext = randomPool.length;
-
-/** 16 random bits from the operating system's generator, fetched in bulk. */
-export function random16(): number {
-  if (randomNext === randomPool.length) {
-    randomFillSync(randomPool);
-    randomNext = 0;
-  }
-  return randomPool[randomNext++] as number;
+/** A socket connected to the forwarder. */
+export interface ConnectedSocket {
+  /** Sends, now or as soon as it is connected. A failure that is this datagram's alone goes to `onUnsent`. */
+  send(bytes: Buffer): void;
+  close(): void;
 }
 
-/**
- * One datagram sent and not yet given up. `onDatagram` says whether the datagram is the answer; what is not is counted and the wait goes on.
- */
-export interface UdpListener {
-  onDatagram(bytes: Buffer): boolean;
-  /** The socket reports an error: port unreachable, no route. */
+/** Hears of one connected socket; never from inside the call that opens it. */
+export interface SocketListener {
+  onDatagram(bytes: Buffer): void;
+  onUnsent(bytes: Buffer, error: Error): void;
+  /** An error of the whole socket, such as an ICMP port unreachable. */
   onError(error: Error): void;
 }
 
-interface Channel {
-  readonly socket: Socket;
-  readonly waiting: Map<number, UdpListener>;
-  readonly bornMs: number;
-  /** Datagrams to send once the socket is connected; null when it is. */
-  unsent: Buffer[] | null;
-  uses: number;
-  retired: boolean;
+export type OpenSocket = (to: SocketAddress, listener: SocketListener) => ConnectedSocket;
+
+/** By Node's dgram. */
+export const openDgram: OpenSocket = ({ address, port }, listener) => {
+  const socket = createSocket({ type: isIPv6(address) ? 'udp6' : 'udp4', lookup: literalLookup as never });
+  /** What waits until the socket is connected; null when it is. */
+  let unsent: Buffer[] | null = [];
+  const transmit = (bytes: Buffer) =>
+    socket.send(bytes, (error) => {
+      if (error !== null) listener.onUnsent(bytes, error);
+    });
+  socket.on('message', (bytes) => listener.onDatagram(bytes));
+  // Without a descriptor left, the error comes from inside `connect`.
+  socket.on('error', (error) => process.nextTick(() => listener.onError(error)));
+  socket.connect(port, address, (error?: Error) => {
+    if (error) {
+      listener.onError(error);
+      return;
+    }
+    const waiting = unsent ?? [];
+    unsent = null;
+    for (const bytes of waiting) transmit(bytes);
+  });
+  return {
+    send: (bytes) => {
+      if (unsent === null) transmit(bytes);
+      else unsent.push(bytes);
+    },
+    close: () => {
+      unsent = [];
+      socket.close();
+    },
+  };
+};
+
+class Channel implements SocketListener {
+  readonly waiting = new Map<number, Exchange>();
+  readonly socket: ConnectedSocket;
+  uses = 0;
+  retired = false;
+
+  constructor(
+    private readonly owner: UdpTransport,
+    readonly slot: number,
+    readonly bornMs: number,
+    open: OpenSocket,
+  ) {
+    this.socket = open(owner.address, this);
+  }
+
+  onDatagram(bytes: Buffer): void {
+    const exchange = bytes.length >= 2 ? this.waiting.get(get16(bytes, 0)) : undefined;
+    if (exchange?.onMessage(bytes) !== true) this.owner.stats.upstreamMismatches++;
+  }
+
+  onUnsent(bytes: Buffer, error: Error): void {
+    this.waiting.get(get16(bytes, 0))?.onError(error);
+  }
+
+  /** All that wait on it may go elsewhere. */
+  onError(error: Error): void {
+    this.owner.retire(this);
+    for (const exchange of [...this.waiting.values()]) exchange.onError(error);
+  }
 }
 
-/** The address as it is: dgram's default would go through getaddrinfo's machinery. */
-export function literalLookup(
-  address: string,
-  family: number,
-  callback: (error: null, address: string, family: number) => void,
-): void {
-  callback(null, address, family);
-}
-
-export class UdpForwarder {
+export class UdpTransport implements Transport {
+  readonly padded = false;
+  readonly isReady = true;
   readonly #channels = new Array<Channel | undefined>(SOCKETS);
   readonly #all = new Set<Channel>();
 
   constructor(
     readonly address: SocketAddress,
-    private readonly stats: Dns64Stats,
+    readonly stats: Dns64Stats,
+    private readonly open: OpenSocket,
   ) {}
 
-  /**
-   * Sends a query whose id it chooses and writes into `bytes`.
-   * @returns ends the wait; to be called once, also after an answer.
-   */
-  send(bytes: Buffer, listener: UdpListener): () => void {
+  send(bytes: Buffer, exchange: Exchange): () => void {
     const channel = this.#channel();
+    const { waiting } = channel;
     let id = random16();
-    while (channel.waiting.has(id)) id = random16();
-    channel.waiting.set(id, listener);
+    while (waiting.has(id)) id = random16();
+    waiting.set(id, exchange);
     channel.uses++;
     set16(bytes, 0, id);
-    if (channel.unsent !== null) channel.unsent.push(bytes);
-    else this.#transmit(channel, bytes);
+    channel.socket.send(bytes);
     return () => {
-      channel.waiting.delete(id);
-      if (channel.retired && channel.waiting.size === 0) this.#close(channel);
+      waiting.delete(id);
+      if (channel.retired && waiting.size === 0) this.#close(channel);
     };
   }
 
@@ -86,78 +126,30 @@ export class UdpForwarder {
     for (const channel of this.#all) this.#close(channel);
   }
 
+  /** It takes no more queries, and closes when none waits on it. For Channel. */
+  retire(channel: Channel): void {
+    channel.retired = true;
+    if (this.#channels[channel.slot] === channel) this.#channels[channel.slot] = undefined;
+    if (channel.waiting.size === 0) this.#close(channel);
+  }
+
   #channel(): Channel {
     const slot = random16() % SOCKETS;
     const current = this.#channels[slot];
-    if (
-      current !== undefined &&
-      current.uses < QUERIES_PER_SOCKET &&
-      Date.now() - current.bornMs < SOCKET_LIFETIME_MS
-    ) {
-      return current;
+    const nowMs = performance.now();
+    if (current !== undefined) {
+      if (current.uses < QUERIES_PER_SOCKET && nowMs - current.bornMs < SOCKET_LIFETIME_MS) return current;
+      this.retire(current);
     }
-    if (current !== undefined) this.#retire(current);
-    const channel = this.#open();
+    const channel = new Channel(this, slot, nowMs, this.open);
     this.#channels[slot] = channel;
-    return channel;
-  }
-
-  #open(): Channel {
-    const { address, port } = this.address;
-    const socket = createSocket({
-      type: isIPv6(address) ? 'udp6' : 'udp4',
-      lookup: literalLookup as never,
-    });
-    const channel: Channel = {
-      socket,
-      waiting: new Map(),
-      bornMs: Date.now(),
-      unsent: [],
-      uses: 0,
-      retired: false,
-    };
     this.#all.add(channel);
-    socket.on('message', (bytes) => this.#receive(channel, bytes));
-    socket.on('error', (error) => this.#fail(channel, error));
-    socket.connect(port, address, (error?: Error) => {
-      if (error) {
-        this.#fail(channel, error);
-        return;
-      }
-      const unsent = channel.unsent ?? [];
-      channel.unsent = null;
-      for (const bytes of unsent) this.#transmit(channel, bytes);
-    });
     return channel;
-  }
-
-  #transmit(channel: Channel, bytes: Buffer): void {
-    channel.socket.send(bytes, (error) => {
-      if (error !== null) channel.waiting.get(get16(bytes, 0))?.onError(error);
-    });
-  }
-
-  #receive(channel: Channel, bytes: Buffer): void {
-    const listener = bytes.length >= 2 ? channel.waiting.get(get16(bytes, 0)) : undefined;
-    if (listener?.onDatagram(bytes) !== true) this.stats.upstreamMismatches++;
-  }
-
-  /** An error of the whole socket, such as an ICMP port unreachable: all that wait on it may go elsewhere. */
-  #fail(channel: Channel, error: Error): void {
-    this.#retire(channel);
-    for (const listener of [...channel.waiting.values()]) listener.onError(error);
-  }
-
-  #retire(channel: Channel): void {
-    channel.retired = true;
-    const slot = this.#channels.indexOf(channel);
-    if (slot >= 0) this.#channels[slot] = undefined;
-    if (channel.waiting.size === 0) this.#close(channel);
   }
 
   #close(channel: Channel): void {
     if (!this.#all.delete(channel)) return;
-    channel.unsent = null;
+    if (this.#channels[channel.slot] === channel) this.#channels[channel.slot] = undefined;
     channel.socket.close();
   }
 }

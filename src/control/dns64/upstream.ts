@@ -1,31 +1,22 @@
 /**
- * Asks the forwarders: one after another in order of preference, two seconds each, five in all. A late answer of an earlier one
- * still counts. What a forwarder does to one query (SERVFAIL, REFUSED, garbage) sends that query on; only silence and network
- * errors, three in a row, make a forwarder one to be left alone for a while.
+ * Asks the forwarders: in order of preference, the next one after the time that an answer usually takes (two seconds at most),
+ * five seconds in all. A late answer of an earlier one still counts. What a forwarder does to one query (SERVFAIL, REFUSED,
+ * garbage) sends that query on; only silence and network errors, three in a row, make a forwarder one to be left alone.
+ *
+ *   upstream-ask.ts        one question: its tries, and what becomes of each answer
+ *   forwarder.ts, rtt.ts   what is known of a forwarder
+ *   upstream-udp, -stream (TCP), -tls, -https.ts           the ways to it
  */
-import { get16, set16 } from '../../wire/bytes.js';
-import type { SocketAddress } from '../config/types.js';
-import { optRecord, rcodeOf, saysDnssecFailed } from './edns.js';
-import {
-  DNS_HEADER,
-  type DnsMessage,
-  FLAG_CD,
-  FLAG_OPCODE,
-  FLAG_QR,
-  FLAG_RCODE,
-  FLAG_RD,
-  FLAG_TC,
-  hasQuestion,
-  parseMessage,
-  RCODE_BADVERS,
-  RCODE_FORMERR,
-  RCODE_NOTIMP,
-  RCODE_REFUSED,
-  RCODE_SERVFAIL,
-} from './message.js';
+import { isDeepStrictEqual } from 'node:util';
+import type { ForwarderConfig } from '../config/types.js';
+import { Deadline, Deadlines } from './deadlines.js';
+import { Forwarder, type TransportOptions } from './forwarder.js';
+import { CLASS_IN, TYPE_NS } from './message.js';
 import type { Dns64Stats } from './stats.js';
-import { askOverTcp } from './upstream-tcp.js';
-import { UdpForwarder } from './upstream-udp.js';
+import { Ask, Probe } from './upstream-ask.js';
+import type { Question, UpstreamAnswer, UpstreamFailure } from './upstream-message.js';
+
+export type { Question, UpstreamAnswer, UpstreamFailure } from './upstream-message.js';
 
 export interface Log {
   debug(fields: object, message: string): void;
@@ -35,7 +26,7 @@ export interface Log {
 }
 
 export interface UpstreamTimes {
-  /** Silence after which the next forwarder is asked as well. */
+  /** The longest silence after which the next forwarder is asked as well; a forwarder silent for this long has failed. */
   readonly tryMs: number;
   /** The whole of a question's time. */
   readonly budgetMs: number;
@@ -44,71 +35,93 @@ export interface UpstreamTimes {
 }
 export const UPSTREAM_TIMES: UpstreamTimes = { tryMs: 2000, budgetMs: 5000, retryMs: 300_000 };
 
+export interface UpstreamOptions extends TransportOptions {
+  readonly times?: Partial<UpstreamTimes>;
+  /** Mix the case of letters in queries, and take no answer over UDP without the same mix. */
+  readonly randomizeCase?: boolean;
+}
+
 const MAX_PENDING = 10_000;
-const FAILURES_UNTIL_DOWN = 3;
-const NO_OPTIONS = Buffer.alloc(0);
-/** These concern the server and not the name: another one may know. */
-const ASK_ANOTHER: ReadonlySet<number> = new Set([
-  RCODE_FORMERR,
-  RCODE_SERVFAIL,
-  RCODE_NOTIMP,
-  RCODE_REFUSED,
-  RCODE_BADVERS,
-]);
+/** Tries whose question has its answer and which are still waited on, to see whether their forwarder lives. */
+const MAX_LINGERING = 1000;
+/** That our own queries come back is said once in this time. */
+const LOOP_WARNING_MS = 60_000;
+/** Without RD: a resolver says at once what it knows itself, or that it will not. Any answer is one. */
+const ROOT_NS: Question = {
+  question: Buffer.from([0, 0, TYPE_NS, 0, CLASS_IN]),
+  flags: 0,
+  dnssecOk: false,
+};
 
-export interface Question {
-  /** Name, type and class in wire form, without compression. */
-  readonly question: Buffer;
-  /** Of the client's flags, RD and CD are sent on. */
-  readonly flags: number;
-  readonly dnssecOk: boolean;
+/** How often each id is in flight. */
+class IdCounts {
+  readonly #counts = new Uint16Array(65536);
+  add(id: number): void {
+    this.#counts[id]!++;
+  }
+  remove(id: number): void {
+    this.#counts[id]!--;
+  }
+  has(id: number): boolean {
+    return this.#counts[id] !== 0;
+  }
 }
 
-export type UpstreamFailure = 'no-forwarder' | 'overload' | 'timeout' | 'network' | 'garbage' | 'closed';
-export interface UpstreamAnswer {
-  /** The answer, which may be an error; null: see `failure`. */
-  readonly answer: DnsMessage | null;
-  readonly failure: UpstreamFailure | null;
-}
-
-class Forwarder {
-  failures = 0;
-  downUntilMs = 0;
-  /** It answered FORMERR to an OPT: it is asked without (RFC 6891 section 7). */
-  plainUntilMs = 0;
-  constructor(readonly udp: UdpForwarder) {}
-}
-
-/** A query in wire form, id 0. */
-export function buildQuery(question: Question, edns: boolean): Buffer {
-  const opt = edns ? optRecord(0, question.dnssecOk, NO_OPTIONS) : NO_OPTIONS;
-  const bytes = Buffer.concat([Buffer.alloc(DNS_HEADER), question.question, opt]);
-  set16(bytes, 2, question.flags & (FLAG_RD | FLAG_CD));
-  set16(bytes, 4, 1);
-  set16(bytes, 10, edns ? 1 : 0);
-  return bytes;
-}
-
-/** RFC 5452 section 9.1: what must match besides address, port and id. A server that could not read the query may leave the question out. */
-function answers(bytes: Buffer, question: Buffer): boolean {
-  if (bytes.length < DNS_HEADER) return false;
-  const flags = get16(bytes, 2);
-  if ((flags & (FLAG_QR | FLAG_OPCODE)) !== FLAG_QR) return false;
-  return hasQuestion(bytes, question) || (get16(bytes, 4) === 0 && (flags & FLAG_RCODE) !== 0);
+class Later extends Deadline {
+  constructor(readonly due: () => void) {
+    super();
+  }
 }
 
 export class Upstream {
-  readonly #forwarders: Forwarder[];
+  readonly times: UpstreamTimes;
+  readonly randomizeCase: boolean;
+  /** Of all tries and questions. For Ask and Attempt, as what follows. */
+  readonly deadlines = new Deadlines();
+  readonly ids = new IdCounts();
+  #forwarders: readonly Forwarder[] = [];
+  /** Those believed to answer; if there is none, all. */
+  #order: readonly Forwarder[] = [];
+  #hasDown = false;
+  readonly #leaving = new Set<Forwarder>();
   readonly #asks = new Set<Ask>();
+  #lingering = 0;
+  #loopWarnedMs = Number.NEGATIVE_INFINITY;
   #closed = false;
 
   constructor(
-    forwarders: readonly SocketAddress[],
+    forwarders: readonly ForwarderConfig[],
     readonly stats: Dns64Stats,
     readonly log: Log,
-    readonly times: UpstreamTimes = UPSTREAM_TIMES,
+    private readonly options: UpstreamOptions = {},
   ) {
-    this.#forwarders = forwarders.map((address) => new Forwarder(new UdpForwarder(address, stats)));
+    this.times = { ...UPSTREAM_TIMES, ...options.times };
+    this.randomizeCase = options.randomizeCase === true;
+    this.setForwarders(forwarders);
+  }
+
+  get forwarders(): readonly ForwarderConfig[] {
+    return this.#forwarders.map(({ config }) => config);
+  }
+
+  /** Others from now on. What is known of those that stay is kept, and questions under way end where they began. */
+  setForwarders(configs: readonly ForwarderConfig[]): void {
+    const before = this.#forwarders;
+    this.#forwarders = configs.map(
+      (config) =>
+        before.find((one) => isDeepStrictEqual(one.config, config)) ??
+        new Forwarder(config, this.stats, this.times, this.options),
+    );
+    this.#reorder();
+    for (const gone of before) {
+      if (this.#forwarders.includes(gone)) continue;
+      this.#leaving.add(gone);
+      const close = new Later(() => {
+        this.#leaving.delete(gone);
+        gone.close();
+      });
+      this.deadlines.set(close, performance.now() + this.times.budgetMs);
+    }
   }
 
   /** Asks. Never rejects: ends within the budget, with an answer or the reason why there is none. */
@@ -118,174 +131,110 @@ export class Upstream {
     if (this.#forwarders.length === 0) return refuse('no-forwarder');
     if (this.stats.upstreamPending >= MAX_PENDING) return refuse('overload');
     this.stats.upstreamPending++;
+    const nowMs = performance.now();
+    if (this.#hasDown) this.#probeDown(question, nowMs);
     return new Promise((resolve) => {
-      const ask: Ask = new Ask(this, question, this.#order(), budgetMs, (result) => {
+      const ask = new Ask(this, question, this.#order, nowMs, budgetMs, (done, result) => {
         this.stats.upstreamPending--;
-        this.#asks.delete(ask);
+        this.#asks.delete(done);
         resolve(result);
       });
       this.#asks.add(ask);
-      ask.next();
+      ask.next(nowMs);
     });
+  }
+
+  /** Asks each forwarder once, and warns if none answers. They are used all the same. */
+  async checkReachable(): Promise<void> {
+    const all = this.#forwarders;
+    const alive = await Promise.all(
+      all.map(
+        (forwarder) =>
+          new Promise<boolean>((resolve) => {
+            new Probe(this, forwarder, ROOT_NS, performance.now(), resolve);
+          }),
+      ),
+    );
+    if (this.#closed || all.length === 0) return;
+    const silent = all.filter((_, i) => alive[i] !== true).map(({ name }) => name);
+    if (silent.length === all.length) {
+      this.log.warn(
+        { event: 'dns64-no-forwarder', forwarders: silent },
+        `no name server answers DNS64 (${silent.join(', ')}): names are not found until one does. Is the network up? The key is "forwarders" of [dns64].`,
+      );
+    } else if (silent.length > 0) {
+      this.log.warn({ forwarders: silent }, `forwarders that do not answer: ${silent.join(', ')}`);
+    }
+  }
+
+  /** Whether a query that came to us is one that we sent: something on the way leads back here. Warns. */
+  isOwnQuery(id: number, question: Buffer): boolean {
+    if (!this.ids.has(id)) return false;
+    const attempt = [...this.#asks]
+      .flatMap(({ attempts }) => attempts)
+      .find((one) => one.isFor(id, question));
+    if (attempt === undefined) return false;
+    const nowMs = performance.now();
+    if (nowMs - this.#loopWarnedMs >= LOOP_WARNING_MS) {
+      this.#loopWarnedMs = nowMs;
+      this.log.warn(
+        { event: 'dns64-loop', forwarder: attempt.forwarder.config },
+        `queries to the forwarder ${attempt.forwarder.name} come back to DNS64 itself. Change the key "forwarders" of [dns64], or what redirects them.`,
+      );
+    }
+    return true;
   }
 
   /** Ends what is in flight ('closed') and closes the sockets. */
   close(): void {
     this.#closed = true;
     for (const ask of [...this.#asks]) ask.finish({ answer: null, failure: 'closed' });
-    for (const forwarder of this.#forwarders) forwarder.udp.close();
+    this.deadlines.clear();
+    for (const forwarder of [...this.#forwarders, ...this.#leaving]) forwarder.close();
   }
 
   /** Any answer shows that the forwarder lives. */
-  mend(forwarder: Forwarder): void {
-    if (forwarder.downUntilMs !== 0)
-      this.log.info({ forwarder: forwarder.udp.address }, 'forwarder answers again');
-    forwarder.failures = 0;
-    forwarder.downUntilMs = 0;
+  mend(forwarder: Forwarder, nowMs: number): void {
+    if (!forwarder.mend(nowMs)) return;
+    this.log.info({ forwarder: forwarder.config }, `forwarder ${forwarder.name} answers again`);
+    this.#reorder();
   }
 
-  blame(forwarder: Forwarder): void {
-    if (++forwarder.failures < FAILURES_UNTIL_DOWN) return;
-    if (forwarder.downUntilMs === 0) {
-      this.log.warn(
-        { forwarder: forwarder.udp.address },
-        'forwarder does not answer; others are asked first',
-      );
-    }
-    forwarder.downUntilMs = Date.now() + this.times.retryMs;
-  }
-
-  /** Those believed to answer; if there is none, all. */
-  #order(): Forwarder[] {
-    const now = Date.now();
-    const up = this.#forwarders.filter((forwarder) => forwarder.downUntilMs <= now);
-    return up.length > 0 ? up : this.#forwarders;
-  }
-}
-
-/** One question on its way through the forwarders. */
-class Ask {
-  readonly #waits: (() => void)[] = [];
-  /** Forwarders that will not help with this question. */
-  readonly #spent = new Set<Forwarder>();
-  readonly #budget: NodeJS.Timeout;
-  #silence: NodeJS.Timeout | undefined;
-  #turn = 0;
-  #done = false;
-  /** What there is to tell the client if nothing better comes. */
-  #last: UpstreamAnswer = { answer: null, failure: 'timeout' };
-
-  constructor(
-    private readonly upstream: Upstream,
-    private readonly question: Question,
-    private readonly order: readonly Forwarder[],
-    budgetMs: number,
-    private readonly settle: (result: UpstreamAnswer) => void,
-  ) {
-    this.#budget = setTimeout(() => this.finish(this.#last), budgetMs);
-  }
-
-  finish(result: UpstreamAnswer): void {
-    if (this.#done) return;
-    this.#done = true;
-    clearTimeout(this.#budget);
-    clearTimeout(this.#silence);
-    for (const endWait of this.#waits) endWait();
-    this.settle(result);
-  }
-
-  /** Asks the next forwarder that may help. Silent ones get their turn again: datagrams are lost. */
-  next(): void {
-    for (let i = 0; i < this.order.length; i++) {
-      const forwarder = this.order[this.#turn++ % this.order.length] as Forwarder;
-      if (!this.#spent.has(forwarder)) {
-        this.#askUdp(forwarder, Date.now() >= forwarder.plainUntilMs);
-        return;
-      }
-    }
-    this.finish(this.#last);
-  }
-
-  #expect(forwarder: Forwarder): void {
-    clearTimeout(this.#silence);
-    this.#silence = setTimeout(() => {
-      this.upstream.stats.upstreamTimeouts++;
-      this.upstream.blame(forwarder);
-      this.next();
-    }, this.upstream.times.tryMs);
-  }
-
-  #askUdp(forwarder: Forwarder, edns: boolean): void {
-    this.upstream.stats.upstreamQueries++;
-    this.#expect(forwarder);
-    const endWait = forwarder.udp.send(buildQuery(this.question, edns), {
-      onDatagram: (bytes) => {
-        if (!answers(bytes, this.question.question)) return false;
-        endWait();
-        this.#take(forwarder, bytes, edns, false);
-        return true;
-      },
-      onError: (error) => {
-        endWait();
-        this.#giveUp(forwarder, error);
-      },
-    });
-    this.#waits.push(endWait);
-  }
-
-  #askTcp(forwarder: Forwarder, edns: boolean): void {
-    this.upstream.stats.upstreamTcp++;
-    this.#expect(forwarder);
-    const endWait = askOverTcp(forwarder.udp.address, buildQuery(this.question, edns), {
-      onMessage: (bytes) => {
-        if (!answers(bytes, this.question.question)) return false;
-        this.#take(forwarder, bytes, edns, true);
-        return true;
-      },
-      onError: (error) => this.#giveUp(forwarder, error),
-    });
-    this.#waits.push(endWait);
-  }
-
-  #giveUp(forwarder: Forwarder, error: Error): void {
-    if (this.#done) return;
-    this.upstream.log.debug(
-      { forwarder: forwarder.udp.address, error: error.message },
-      'forwarder unreachable',
+  blame(forwarder: Forwarder, sentMs: number, nowMs: number): void {
+    if (!forwarder.blame(sentMs, nowMs)) return;
+    this.log.warn(
+      { forwarder: forwarder.config },
+      `forwarder ${forwarder.name} does not answer; others are asked first`,
     );
-    this.upstream.blame(forwarder);
-    this.#another(forwarder, { answer: null, failure: 'network' });
+    this.#reorder();
   }
 
-  #another(forwarder: Forwarder, why: UpstreamAnswer): void {
-    this.#spent.add(forwarder);
-    // An error that a server sent says more than one that we met.
-    if (this.#last.answer === null) this.#last = why;
-    this.next();
+  unreachable(forwarder: Forwarder, error: Error): void {
+    this.log.debug({ forwarder: forwarder.config, error: error.message }, 'forwarder unreachable');
   }
 
-  /** An answer to this question, from where it was asked. */
-  #take(forwarder: Forwarder, bytes: Buffer, edns: boolean, tcp: boolean): void {
-    if (this.#done) return;
-    this.upstream.mend(forwarder);
-    const answer = parseMessage(bytes);
-    if (answer === null) {
-      // A truncated message may break off anywhere (RFC 2181 section 9), and is not looked at.
-      if (!tcp && (get16(bytes, 2) & FLAG_TC) !== 0) this.#askTcp(forwarder, edns);
-      else this.#another(forwarder, { answer: null, failure: 'garbage' });
-      return;
-    }
-    const rcode = rcodeOf(answer);
-    if (edns && answer.opt === null && (rcode === RCODE_FORMERR || rcode === RCODE_NOTIMP)) {
-      forwarder.plainUntilMs = Date.now() + this.upstream.times.retryMs;
-      this.#askUdp(forwarder, false);
-    } else if ((answer.flags & FLAG_TC) !== 0) {
-      if (tcp) this.#another(forwarder, { answer: null, failure: 'garbage' });
-      else this.#askTcp(forwarder, edns);
-    } else if (ASK_ANOTHER.has(rcode) && !saysDnssecFailed(answer)) {
-      this.#another(forwarder, { answer, failure: null });
-    } else {
-      this.finish({ answer, failure: null });
+  /** Whether one more try may be waited on for its forwarder's sake only; it is counted. */
+  mayLinger(): boolean {
+    if (this.#closed || this.#lingering >= MAX_LINGERING) return false;
+    this.#lingering++;
+    return true;
+  }
+
+  lingerEnded(): void {
+    this.#lingering--;
+  }
+
+  #reorder(): void {
+    const up = this.#forwarders.filter((forwarder) => !forwarder.isDown);
+    this.#hasDown = up.length < this.#forwarders.length;
+    this.#order = up.length > 0 ? up : this.#forwarders;
+  }
+
+  /** One question is sent to a forwarder that was left alone for long enough, too: nobody waits on it to recover. */
+  #probeDown(question: Question, nowMs: number): void {
+    for (const forwarder of this.#forwarders) {
+      if (!forwarder.isToBeProbed(nowMs) || this.#order.includes(forwarder)) continue;
+      new Probe(this, forwarder, question, nowMs, () => {});
     }
   }
 }

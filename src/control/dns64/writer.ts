@@ -14,7 +14,7 @@ import {
 } from './message.js';
 
 export class MessageWriter {
-  #bytes = Buffer.allocUnsafe(1024);
+  #bytes = Buffer.allocUnsafe(512);
   #length = 0;
   #overflow = false;
   /** Offsets of names and their tails already written. The case of letters counts: compression must not change it. */

@@ -1,5 +1,7 @@
 /** The gateway at a glance, as plain data: what `status`, `top` and the page show. */
 import { formatAddress4, formatAddress6, formatPrefix4, formatPrefix6 } from '../../wire/address.js';
+import { showForwarder } from '../config/forwarder.js';
+import { showSocketAddress } from '../config/socket-address.js';
 import { coalescing } from '../settings.js';
 import { VERSION } from '../version.js';
 import type { Rates } from './rates.js';
@@ -50,7 +52,7 @@ export interface PoolStatus {
 }
 
 export interface Dns64Status {
-  readonly pref64: string | null;
+  readonly pref64s: readonly string[];
   readonly listening: readonly string[];
   readonly forwarders: readonly string[];
   /** What of the configuration could not be done, each with what to do. */
@@ -114,18 +116,12 @@ function poolStatus({ config, dataplane: { keeper } }: Subject): PoolStatus | nu
 
 function dns64Status({ dns64, config }: Subject): Dns64Status | null {
   if (dns64 === undefined) return null;
-  const pref64 = config.dns64.pref64 ?? config.pref64;
+  const own = config.dns64.pref64s.map(({ prefix }) => prefix);
+  const pref64s = own.length === 0 && config.pref64 !== null ? [config.pref64] : own;
   return {
-    pref64: pref64 && formatPrefix6(pref64),
-    listening: dns64.listening.map(showSocket),
-    forwarders: dns64.forwarders.map(showSocket),
+    pref64s: pref64s.map(formatPrefix6),
+    listening: dns64.listening.map(showSocketAddress),
+    forwarders: dns64.forwarders.map(showForwarder),
     failures: dns64.failures.map(({ error }) => error.message),
   };
-}
-
-/** A socket's address as a person writes it; what else a forwarder may be is shown as far as it says. */
-function showSocket(socket: { address: string; port: number; transport?: string }): string {
-  const { address, port, transport = 'udp' } = socket;
-  const host = address.includes(':') ? `[${address}]` : address;
-  return `${transport === 'udp' ? '' : `${transport}://`}${host}:${port}`;
 }

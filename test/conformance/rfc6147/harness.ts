@@ -7,6 +7,8 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import dnsPacket from 'dns-packet';
+import { plainForwarder } from '#nat64d/control/config/forwarder.js';
+import type { ForwarderConfig } from '#nat64d/control/config/types.js';
 import { type Dns64, type Dns64Options, startDns64 } from '#nat64d/control/dns64/index.js';
 import { parsePrefix6 } from '#nat64d/wire/address.js';
 
@@ -78,6 +80,8 @@ export function record(text: string): dnsPacket.Answer {
     }),
     MX: () => ({ preference: Number(data[0]), exchange: data[1] }),
     SRV: () => ({ priority: 0, weight: 0, port: Number(data[0]), target: data[1] }),
+    UNKNOWN_64: () => Buffer.from(data[0] ?? '', 'hex'),
+    UNKNOWN_65: () => Buffer.from(data[0] ?? '', 'hex'),
   };
   return { ...base, data: typed[type]?.() ?? data.join(' ') } as dnsPacket.Answer;
 }
@@ -100,7 +104,8 @@ export function text(answer: dnsPacket.Answer): string {
     MX: (mx) => `${mx.preference} ${mx.exchange}`,
     SRV: (srv) => `${srv.port} ${srv.target}`,
   };
-  return `${name} ${ttl} ${type} ${typed[type]?.(data) ?? String(data)}`;
+  const shown = Buffer.isBuffer(data) ? (data as Buffer).toString('hex') : String(data);
+  return `${name} ${ttl} ${type} ${typed[type]?.(data) ?? shown}`;
 }
 
 function scriptedMessage(query: dnsPacket.DecodedPacket, scripted: Scripted): Buffer {
@@ -127,6 +132,8 @@ function scriptedMessage(query: dnsPacket.DecodedPacket, scripted: Scripted): Bu
 export interface ScriptedServer {
   port: number;
   asked: Asked[];
+  /** TCP connections so far. */
+  connections: number;
   close(): Promise<void>;
 }
 
@@ -167,6 +174,7 @@ export async function scriptedServer(script: Script): Promise<ScriptedServer> {
     const { port } = udp.address();
     const sockets = new Set<Socket>();
     const tcp = createServer((socket) => {
+      scripted.connections++;
       sockets.add(socket);
       socket.on('error', () => {});
       let data = Buffer.alloc(0);
@@ -189,9 +197,10 @@ export async function scriptedServer(script: Script): Promise<ScriptedServer> {
     udp.on('message', (query, from) =>
       respond(query, 'udp', (bytes) => udp.send(bytes, from.port, from.address)),
     );
-    return {
+    const scripted = {
       port,
       asked,
+      connections: 0,
       close: async () => {
         for (const timer of timers) clearTimeout(timer);
         udp.close();
@@ -200,6 +209,7 @@ export async function scriptedServer(script: Script): Promise<ScriptedServer> {
         await once(tcp, 'close');
       },
     };
+    return scripted;
   }
 }
 
@@ -290,6 +300,9 @@ export function decodeReply(bytes: Buffer): Reply {
   };
 }
 
+/** A forwarder on 127.0.0.1. */
+export const at = (port: number): ForwarderConfig => plainForwarder({ address: '127.0.0.1', port });
+
 export const QUIET = { debug() {}, info() {}, warn() {}, error() {} };
 
 export interface Gateway {
@@ -300,6 +313,8 @@ export interface Gateway {
   askTcp(query: Ask): Promise<Reply>;
   /** Sends bytes over UDP; the answer, or null after some silence. */
   send(bytes: Buffer, waitMs?: number): Promise<Buffer | null>;
+  /** Brings other options into force. */
+  reload(options: GatewayOptions): void;
   /** Closes all; asserts nothing: look at `dns64.stats` after it. */
   close(): Promise<void>;
 }
@@ -312,19 +327,26 @@ export const IMPATIENT: GatewayOptions = {
   answerTimes: { askAMs: 100, aaaaMs: 300 },
 };
 
-/** A DNS64 on 127.0.0.1 in front of a scripted server. */
+/** Options of one that remembers. */
+export const CACHED: GatewayOptions = { cacheSizeBytes: 4 * 2 ** 20 };
+
+/** A DNS64 on 127.0.0.1 in front of a scripted server; without a cache, but for CACHED. */
 export async function gateway(script: Script, options: GatewayOptions = {}): Promise<Gateway> {
   const server = await scriptedServer(script);
-  const dns64 = await startDns64({
+  const full = (changed: GatewayOptions): Dns64Options => ({
     listen: [{ address: '127.0.0.1', port: 0 }],
-    forwarders: [{ address: '127.0.0.1', port: server.port }],
+    forwarders: [at(server.port)],
+    checkForwarders: false,
+    // TTLs are as they come, whenever they are asked for.
+    cacheSizeBytes: 0,
     wkpfStrict: true,
     allowFrom: null,
     ownNetworks: () => [],
     log: QUIET,
-    ...options,
-    pref64: parsePrefix6(options.pref64 ?? '2001:db8:64::/96')!,
+    ...changed,
+    pref64: parsePrefix6(changed.pref64 ?? '2001:db8:64::/96')!,
   });
+  const dns64 = await startDns64(full(options));
   const port = dns64.listening[0]?.port ?? 0;
   const send = (bytes: Buffer, waitMs = 3000) => sendUdp(port, bytes, waitMs);
   return {
@@ -332,6 +354,7 @@ export async function gateway(script: Script, options: GatewayOptions = {}): Pro
     server,
     port,
     send,
+    reload: (changed) => dns64.reload(full({ ...options, ...changed })),
     ask: async (query) => {
       const bytes = await send(encodeQuery(query));
       if (bytes === null) throw new Error(`no answer to ${query.name} ${query.type}`);

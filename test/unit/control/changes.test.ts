@@ -18,6 +18,15 @@ for (const [before, after, applied, fixed] of [
     ['translation.lowest-ipv6-mtu', 'translation.mss-clamp'],
     [],
   ],
+  [
+    '',
+    '[dns64]\ncache-size = 0\nserve-stale = 9\nprefetch = false\ncookies = false\nrate-limit = 5\ntcp-idle = 3\nretry = 9\nrandomize-case = true\n',
+    [
+      ...['cache-size', 'serve-stale', 'prefetch', 'cookies', 'rate-limit', 'tcp-idle', 'retry'],
+      'randomize-case',
+    ].map((key) => `dns64.${key}`),
+    [],
+  ],
   ['', '[log]\nlevel = "debug"\n', ['log.level'], []],
   ['', 'control-group = "adm"\n[http]\nlisten = false\n', ['control-group', 'http.listen'], []],
   [

@@ -18,7 +18,7 @@ import {
 import { problemsOf } from './problems-of.js';
 
 const SAMPLE = fileURLToPath(new URL('../../../../../config/nat64d.toml', import.meta.url));
-const TABLES = ['device', 'translation', 'dns64', 'http', 'log', 'map'];
+const TABLES = ['device', 'translation', 'dns64', 'http', 'log', 'map', 'dns64.policy', 'dns64.scoped'];
 
 test('an empty file is the default configuration', () => {
   assert.deepEqual(parseConfig('', 'f'), {
@@ -69,14 +69,38 @@ test('an empty file is the default configuration', () => {
     },
     dns64: {
       enabled: true,
-      pref64: null,
       required: false,
       listen: [
         { address: '10.64.0.2', port: 53 },
         { address: '64:ff9b:1::a40:2', port: 53 },
       ],
+      interfaces: [],
+      port: 53,
       forwarders: [],
+      retrySec: 300,
       allowFrom: null,
+      randomizeCase: false,
+      cacheSizeBytes: 67_108_864,
+      prefetch: true,
+      serveStaleSec: 0,
+      cookies: true,
+      rateLimit: 0,
+      tcpConnections: 1000,
+      tcpIdleSec: 10,
+      clients: null,
+      synthesize: true,
+      pref64s: [],
+      pref64Choice: 'round-robin',
+      excludeAaaa: [parsePrefix6('::ffff:0:0/96'), parsePrefix6('64:ff9b::/96')],
+      excludeIpv4: [],
+      excludeNames: [],
+      ignoreAaaa: [],
+      breakDnssec: true,
+      reverse: 'cname',
+      reverse6to4: false,
+      privateZones: 'auto',
+      scoped: [],
+      policies: [],
     },
     http: { listen: [{ address: '127.0.0.1', port: 6464 }], token: null, names: [] },
     log: { level: 'info', format: 'auto', packets: [] },
@@ -96,10 +120,22 @@ test('the sample file shows every key of the schema in its table, and no other',
   const shown = getStaticTOMLValue(parseTOML(sampleWithEveryKey())) as Record<string, unknown>;
   assert.deepEqual(Object.keys(shown).sort(), [...keysAt([])].sort());
   for (const table of TABLES) {
-    const inner = table === 'map' ? (shown.map as object[])[0] : shown[table];
-    assert.deepEqual(Object.keys(inner as object).sort(), [...keysAt([table])].sort(), table);
+    const path = table.split('.');
+    const value = path.reduce<unknown>((around, key) => (around as Record<string, unknown>)[key], shown);
+    const inner = Array.isArray(value) ? value[0] : value;
+    assert.deepEqual(Object.keys(inner as object).sort(), [...keysAt(path)].sort(), table);
   }
 });
+
+/** Keys of [dns64] whose sample shows something else than their default, and the default. */
+const NO_DEFAULT = {
+  allowFrom: null,
+  clients: null,
+  pref64s: [],
+  listen: parseConfig('', 'f').dns64.listen,
+  scoped: [],
+  policies: [],
+};
 
 test('the values that the sample file shows are the defaults, but where there is none to show', () => {
   const shown = parseConfig(sampleWithEveryKey(), SAMPLE);
@@ -112,7 +148,7 @@ test('the values that the sample file shows are the defaults, but where there is
       controlGroup: null,
       http: { ...shown.http, token: null },
       translation: { ...shown.translation, ipv6Mtu: null, ipv4Mtu: null, icmpSourcePool4: null },
-      dns64: { ...shown.dns64, allowFrom: null, pref64: null },
+      dns64: { ...shown.dns64, ...NO_DEFAULT },
     },
     standard,
   );

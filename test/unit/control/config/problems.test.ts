@@ -373,6 +373,11 @@ const invalid: [string, string, ...string[]][] = [
     "f:2:15: dns64.allow-from[1]: '192.0.2.1/24' is not allowed; it must be an address or a prefix without host bits",
   ],
   [
+    'a cache without size',
+    '[dns64]\ncache-size = -1',
+    'f:2:14: dns64.cache-size: -1 is not allowed; it must be a whole number from 0 to 1073741824',
+  ],
+  [
     'a map with host bits',
     '[[map]]\nipv4 = "10.0.0.1/24"\nipv6 = "2001:db8::1/120"',
     "f:2:8: map[1].ipv4: '10.0.0.1/24' is not allowed",

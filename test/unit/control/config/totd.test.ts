@@ -4,11 +4,12 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
+import { plainForwarder } from '#nat64d/control/config/forwarder.js';
 import { parseConfig } from '#nat64d/control/config/index.js';
 import { ConfigError } from '#nat64d/control/config/problem.js';
 import { formatToml } from '#nat64d/control/config/to-toml.js';
 import { parseTotd, type TotdConfig, withTotd } from '#nat64d/control/config/totd.js';
-import { formatPrefix6 } from '#nat64d/wire/address.js';
+import { formatPrefix6, parsePrefix6 } from '#nat64d/wire/address.js';
 
 const FORWARDER = 'forwarder 192.0.2.53\n';
 
@@ -57,6 +58,7 @@ const WRONG: readonly (readonly [string, string])[] = [
   ['stf yes', 'f:2:5: stf: takes no words'],
   ['scoped 2001:db8:: fe80:: 64', "f:1:1: scoped: needs 'interfaces'"],
   ['interfaces a\nscoped 2001:db8:: fe80:: 63', 'f:3:26: scoped: needs a length'],
+  ['interfaces a\nscoped 2001:db8:: fe80:: 0', 'f:3:26: scoped: needs a length'],
   ['allow all', 'f:2:7: allow: needs an address'],
 ];
 for (const [lines, message] of WRONG) {
@@ -89,37 +91,74 @@ test('any text is read or refused with places', () => {
   );
 });
 
-const ADDRESSES = [
-  { name: 'lo', address: '127.0.0.1' },
-  { name: 'eth0', address: '192.0.2.7' },
-  { name: 'eth0', address: '2001:db8::7' },
-];
+const base = parseConfig('', 'nat64d.toml');
+const dns64Of = (lines: string) => withTotd(base, parseTotd(FORWARDER + lines, 'f')).dns64;
 
-test('DNS64 listens where totd would, asks its forwarders, and gives addresses under its prefix', () => {
-  const base = parseConfig('', 'nat64d.toml');
-  const config = withTotd(base, parseTotd(`${FORWARDER}prefix 2001:db8:64::\nport 5300\n`, 'f'), ADDRESSES);
-  assert.deepEqual(
-    config.dns64.listen,
-    ADDRESSES.map(({ address }) => ({ address, port: 5300 })),
+test('DNS64 listens where totd would, asks its forwarders, and gives addresses under its prefixes', () => {
+  const config = withTotd(
+    base,
+    parseTotd(`${FORWARDER}prefix 2001:db8:64::\nprefix 2001:db8:65::\nport 5300\nretry 60\nstf\n`, 'f'),
   );
-  assert.equal(config.dns64.enabled, true);
-  assert.equal(config.dns64.pref64 && formatPrefix6(config.dns64.pref64), '2001:db8:64::/96');
+  const { dns64 } = config;
+  assert.deepEqual([dns64.listen, dns64.interfaces, dns64.port], [[], ['*'], 5300]);
+  assert.deepEqual(dns64.forwarders, [plainForwarder({ address: '192.0.2.53', port: 53 })]);
+  assert.equal(dns64.enabled, true);
+  assert.equal(dns64.retrySec, 60);
+  assert.equal(dns64.reverse6to4, true);
+  assert.deepEqual(
+    dns64.pref64s.map(({ prefix }) => formatPrefix6(prefix)),
+    ['2001:db8:64::/96', '2001:db8:65::/96'],
+  );
   assert.deepEqual(config.warnings, []);
   assert.deepEqual(parseConfig(formatToml(config), 'nat64d.toml'), config);
-  const some = withTotd(base, parseTotd(`${FORWARDER}interfaces eth0\n`, 'f'), ADDRESSES);
-  assert.deepEqual(
-    some.dns64.listen.map(({ address }) => address),
-    ['192.0.2.7', '2001:db8::7'],
-  );
-  assert.equal(some.dns64.pref64 && formatPrefix6(some.dns64.pref64), '64:ff9b::/96');
 });
 
-test('what is not done of a totd.conf is said', () => {
-  const totd = parseTotd(
-    `${FORWARDER}prefix 2001:db8:1::\nprefix 2001:db8:2::\nstf\ninterfaces all\nscoped 2001:db8:: fe80:: 64\nallow ::1\n`,
-    'f',
+test('without a prefix it is the well-known one', () => {
+  assert.deepEqual(
+    dns64Of('').pref64s.map(({ prefix }) => formatPrefix6(prefix)),
+    ['64:ff9b::/96'],
   );
-  assert.equal(withTotd(parseConfig('', 'g'), totd, ADDRESSES).warnings.length, 4);
+});
+
+for (const [lines, interfaces, listen] of [
+  ['', ['*'], []],
+  ['interfaces all', ['*'], []],
+  ['interfaces eth0 ANY', ['*'], []],
+  ['interfaces eth0\ninterfaces eth1', ['eth0', 'eth1'], []],
+  ['interfaces *', [], ['0.0.0.0', '::']],
+] as const) {
+  test(`${JSON.stringify(lines)} is where it listens`, () => {
+    const dns64 = dns64Of(lines);
+    assert.deepEqual(dns64.interfaces, interfaces);
+    assert.deepEqual(
+      dns64.listen.map(({ address }) => address),
+      listen,
+    );
+  });
+}
+
+test('scoped: host bits are dropped, and it comes back from TOML', () => {
+  const config = withTotd(
+    base,
+    parseTotd(`${FORWARDER}interfaces all\nscoped 2001:db8::1 fe80::1 64\n`, 'f'),
+  );
+  assert.deepEqual(
+    config.dns64.scoped.map(({ from, to }) => [formatPrefix6(from), formatPrefix6(to)]),
+    [['2001:db8::/64', 'fe80::/64']],
+  );
+  assert.deepEqual(parseConfig(formatToml(config), 'nat64d.toml'), config);
+});
+
+test('prefixes of the command line come before those of the file', () => {
+  const first = parsePrefix6('2001:db8:1::/96')!;
+  const { prefixes } = parseTotd(`${FORWARDER}prefix 2001:db8:2::\n`, 'f', [first]);
+  assert.deepEqual(prefixes.map(formatPrefix6), ['2001:db8:1::/96', '2001:db8:2::/96']);
+});
+
+test('what means nothing of a totd.conf is said', () => {
+  const { warnings } = withTotd(base, parseTotd(`${FORWARDER}allow ::1\n`, 'f'));
+  assert.equal(warnings.length, 1);
+  assert.match(warnings[0] ?? '', /^f: allow means nothing/);
 });
 
 test('totd.conf as shipped is fine', () => {

@@ -49,7 +49,7 @@ test('status: what runs, the pool, DNS64, and what passes in a second', async ()
     lifetimeSec: 7440,
   });
   assert.deepEqual(status.dns64, {
-    pref64: '64:ff9b:1::/96',
+    pref64s: ['64:ff9b:1::/96'],
     listening: ['[::1]:53'],
     forwarders: [],
     failures: [],
@@ -222,11 +222,14 @@ test('log level', async () => {
   await assert.rejects(client.request('log-level', { level: 'loud' }), { code: 'bad-arguments' });
 });
 
-test('DNS: what this DNS64 can do is asked of it, the rest is said to be missing', async () => {
+test('DNS: DNS64 is asked, and its errors are replies', async () => {
   const { client } = await serve('', {
     cacheStats: () => ({ entries: 2 }),
     cacheEntries: (limit: number) => [{ name: 'a.example', limit }],
     flush: (name?: string) => (name === undefined ? 2 : 1),
+    explain: async (name: string) => {
+      throw new Error(`${name} is no name`);
+    },
   });
   assert.deepEqual(await client.request('dns-cache', { limit: 5 }), {
     stats: { entries: 2 },
@@ -235,7 +238,7 @@ test('DNS: what this DNS64 can do is asked of it, the rest is said to be missing
   assert.deepEqual(await client.request('dns-flush'), { flushed: 2 });
   assert.deepEqual(await client.request('dns-flush', { name: 'a.example' }), { flushed: 1 });
   assert.equal(((await client.request('dns-stats')) as { queriesUdp: number }).queriesUdp, 0);
-  await assert.rejects(client.request('dns-explain', { name: 'a.example' }), { code: 'unavailable' });
+  await assert.rejects(client.request('dns-explain', { name: 'a..b' }), { message: /a\.\.b is no name/ });
 });
 
 test('a result that cannot be told is an error, and the connection goes on', async () => {

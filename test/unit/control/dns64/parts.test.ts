@@ -1,14 +1,16 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
-import { clientFilter } from '#nat64d/control/dns64/access.js';
+import { plainForwarder } from '#nat64d/control/config/forwarder.js';
+import { clientFilter, readAddress } from '#nat64d/control/dns64/access.js';
 import { FrameReader, frame } from '#nat64d/control/dns64/framing.js';
 import { nameOf } from '#nat64d/control/dns64/message.js';
 import { receiveQuery } from '#nat64d/control/dns64/query.js';
-import { readResolvConf, withoutOurselves } from '#nat64d/control/dns64/resolvers.js';
+import { followResolvConf, readResolvConf, withoutOurselves } from '#nat64d/control/dns64/resolvers.js';
 import { parseReverse6, reverseName4 } from '#nat64d/control/dns64/reverse.js';
 import { parseAddress6, parsePrefix4, parsePrefix6 } from '#nat64d/wire/address.js';
 
@@ -74,15 +76,79 @@ describe('clients', () => {
     ['192.0.2.1', false, true],
     ['8.8.8.8', false, false],
     ['2600::1', false, false],
-    ['', false, false],
+    ['::ffff:10.0.0.1', true, false],
   ];
   for (const [address, expectedByDefault, expectedListed] of ROWS) {
     it(`'${address}'`, () => {
-      assert.equal(byDefault(address), expectedByDefault);
-      assert.equal(listed(address), expectedListed);
+      const { words } = readAddress(address)!;
+      // The second time it is remembered.
+      for (let i = 0; i < 2; i++) {
+        assert.equal(byDefault(words), expectedByDefault);
+        assert.equal(listed(words), expectedListed);
+      }
     });
   }
+
+  it('::/0 lets all of IPv6 in and nobody of IPv4, 0.0.0.0/0 the other way round', () => {
+    const [ipv4, ipv6] = ['192.0.2.1', '2001:db8::1'].map((text) => readAddress(text)!.words);
+    const of = (prefix: ReturnType<typeof parsePrefix4 | typeof parsePrefix6>) =>
+      clientFilter([prefix!], () => []);
+    const all6 = of(parsePrefix6('::/0'));
+    const all4 = of(parsePrefix4('0.0.0.0/0'));
+    assert.deepEqual([all6(ipv6!), all6(ipv4!)], [true, false]);
+    assert.deepEqual([all4(ipv6!), all4(ipv4!)], [false, true]);
+  });
+
+  it('addresses in text', () => {
+    assert.deepEqual(readAddress('192.0.2.1'), { words: [0, 0, 0xffff, 0xc0000201 | 0], scope: 0 });
+    assert.deepEqual(readAddress('fe80::1%7'), { words: [0xfe800000 | 0, 0, 0, 1], scope: 7 });
+    assert.deepEqual(readAddress('fe80::1%nowhere0'), { words: [0xfe800000 | 0, 0, 0, 1], scope: 0 });
+    for (const bad of ['', 'name', '192.0.2', '::g']) assert.equal(readAddress(bad), null);
+  });
 });
+
+describe('resolv.conf is followed', () => {
+  it('written anew, replaced by another, and through a link; missing or empty, it changes nothing', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'nat64d-resolv-'));
+    const file = join(folder, 'resolv.conf');
+    const target = join(folder, 'target');
+    const write = (path: string, address: string) => writeFileSync(path, `nameserver ${address}\n`);
+    write(file, '192.0.2.1');
+    const seen: string[][] = [];
+    const take = (servers: readonly { address: string }[]) => {
+      seen.push(servers.map(({ address }) => address));
+    };
+    const end = followResolvConf(file, readResolvConf(file), take, 5);
+    const expectNext = async (...addresses: string[]) => {
+      while (seen.length === 0) await sleep(5);
+      assert.deepEqual(seen, [addresses]);
+      seen.length = 0;
+    };
+    try {
+      write(file, '192.0.2.2');
+      await expectNext('192.0.2.2');
+      write(`${file}.new`, '192.0.2.3');
+      renameSync(`${file}.new`, file);
+      await expectNext('192.0.2.3');
+      rmSync(file);
+      await sleep(30);
+      write(target, '192.0.2.3');
+      symlinkSync(target, file);
+      writeFileSync(target, '');
+      await sleep(30);
+      assert.deepEqual(seen, []);
+      writeFileSync(target, 'nameserver 192.0.2.4\nnameserver 192.0.2.5\n');
+      await expectNext('192.0.2.4', '192.0.2.5');
+    } finally {
+      end();
+      rmSync(folder, { recursive: true });
+    }
+    await sleep(20);
+    assert.deepEqual(seen, []);
+  });
+});
+
+const at = (address: string, port = 53) => plainForwarder({ address, port });
 
 describe('forwarders', () => {
   it('are the nameserver lines of resolv.conf', () => {
@@ -102,7 +168,7 @@ describe('forwarders', () => {
       writeFileSync(file, lines.join('\n'));
       assert.deepEqual(
         readResolvConf(file),
-        ['192.0.2.2', '2001:db8::1', 'fe80::1%eth0'].map((address) => ({ address, port: 53 })),
+        ['192.0.2.2', '2001:db8::1', 'fe80::1%eth0'].map((address) => at(address)),
       );
     } finally {
       rmSync(folder, { recursive: true });
@@ -110,7 +176,6 @@ describe('forwarders', () => {
     assert.deepEqual(readResolvConf(file), []);
   });
 
-  const at = (address: string, port = 53) => ({ address, port });
   const ROWS: [string, string, string, number, boolean][] = [
     ['the same address and port', '192.0.2.1', '192.0.2.1', 53, true],
     ['another port', '192.0.2.1', '192.0.2.1', 65053, false],
@@ -121,6 +186,9 @@ describe('forwarders', () => {
     ['a remote address under the wildcard', '0.0.0.0', '192.0.2.9', 53, false],
     ['::1 under the IPv6 wildcard', '::', '::1', 53, true],
     ['IPv4 under the IPv6 wildcard', '::', '127.0.0.1', 53, false],
+    ['the address by which IPv4 is written as IPv6', '127.0.0.1', '::ffff:127.0.0.1', 53, true],
+    ['the wildcard, which reaches this host', '127.0.0.1', '0.0.0.0', 53, true],
+    ['the IPv6 wildcard, which reaches this host', '::1', '::', 53, true],
     ['another zone', 'fe80::1%a', 'fe80::1%b', 53, false],
   ];
   for (const [what, listen, forwarder, port, ours] of ROWS) {

@@ -2,12 +2,15 @@
 import assert from 'node:assert/strict';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startDns64 } from '#nat64d/control/dns64/index.js';
+import { portHolder } from '#nat64d/control/dns64/port-holder.js';
 import { parsePrefix4, parsePrefix6 } from '#nat64d/wire/address.js';
 import {
+  at,
   decodeReply,
   encodeQuery,
   type Gateway,
@@ -275,13 +278,31 @@ describe('TCP (RFC 7766)', () => {
 
 describe('listeners', () => {
   const base = {
-    forwarders: [{ address: '127.0.0.1', port: 1 }],
+    forwarders: [at(1)],
+    checkForwarders: false,
     pref64: parsePrefix6('64:ff9b::/96')!,
     wkpfStrict: true,
     allowFrom: null,
     ownNetworks: () => [],
     log: QUIET,
   };
+
+  const comm = readFileSync('/proc/self/comm', 'utf8').trim();
+
+  it('who holds a port: of this address or of all, over the same transport', async () => {
+    const port = await unusedPort();
+    const taker = createSocket('udp6').bind(port, '::');
+    await once(taker, 'listening');
+    try {
+      const us = `${comm} (pid ${process.pid})`;
+      assert.equal(portHolder('udp', { address: '127.0.0.1', port }), us);
+      assert.equal(portHolder('udp', { address: '::1', port }), us);
+      assert.equal(portHolder('tcp', { address: '::1', port }), null);
+    } finally {
+      taker.close();
+    }
+    assert.equal(portHolder('udp', { address: '::1', port }), null);
+  });
 
   for (const transport of ['UDP', 'TCP'] as const) {
     it(`a port taken over ${transport}: an error that says who to look for and what to change; the others go on`, async () => {
@@ -297,10 +318,9 @@ describe('listeners', () => {
         assert.equal(dns64.listening[0]?.address, '::1');
         assert.equal(dns64.failures.length, 1);
         assert.deepEqual(dns64.failures[0]?.address, { address: '127.0.0.1', port });
-        const flag = transport === 'UDP' ? '-lnup' : '-lntp';
         const { message } = dns64.failures[0]!.error;
         assert.ok(message.includes(`127.0.0.1:${port}`), message);
-        assert.ok(message.includes(`ss ${flag} sport = :${port}`), message);
+        assert.ok(message.includes(`taken by ${comm} (pid ${process.pid})`), message);
         assert.ok(message.includes('"listen" of [dns64]'), message);
       } finally {
         await dns64.close();
@@ -331,7 +351,7 @@ describe('listeners', () => {
     const dns64 = await startDns64({
       ...base,
       listen: [{ address: '::1', port: 0 }],
-      forwarders: [{ address: '127.0.0.1', port: server.port }],
+      forwarders: [at(server.port)],
     });
     try {
       const query = encodeQuery({ name: 'fast.example', type: 'TXT' });
@@ -345,7 +365,7 @@ describe('listeners', () => {
 
   it('a forwarder that is ourselves is refused', async () => {
     const port = await unusedPort();
-    const ourselves = { address: '127.0.0.1', port };
+    const ourselves = at(port);
     const dns64 = await startDns64({ ...base, listen: [ourselves], forwarders: [ourselves] });
     try {
       assert.deepEqual(dns64.forwarders, []);

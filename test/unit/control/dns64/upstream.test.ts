@@ -1,12 +1,23 @@
 /** The server towards its forwarders: choice, time, forgery, TCP, and answers of any bytes. */
 import assert from 'node:assert/strict';
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
 import { describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import dnsPacket from 'dns-packet';
 import fc from 'fast-check';
+import type { ForwarderConfig } from '#nat64d/control/config/types.js';
 import { newStats } from '#nat64d/control/dns64/stats.js';
-import { UPSTREAM_TIMES, Upstream } from '#nat64d/control/dns64/upstream.js';
-import { UdpForwarder } from '#nat64d/control/dns64/upstream-udp.js';
+import { UPSTREAM_TIMES, Upstream, type UpstreamOptions } from '#nat64d/control/dns64/upstream.js';
 import {
+  type ConnectedSocket,
+  type OpenSocket,
+  openDgram,
+  UdpTransport,
+} from '#nat64d/control/dns64/upstream-udp.js';
+import { openSocket } from '#nat64d/control/dns64/upstream-udp-batched.js';
+import {
+  at,
   encodeQuery,
   gateway,
   QUIET,
@@ -25,11 +36,11 @@ const TIMES = { tryMs: 300, budgetMs: 2000, retryMs: 60_000 };
 async function withServers(
   scripts: Script[],
   run: (upstream: Upstream, servers: ScriptedServer[]) => Promise<void>,
-  times = TIMES,
+  options: UpstreamOptions = { times: TIMES },
 ): Promise<Upstream> {
   const servers = await Promise.all(scripts.map(scriptedServer));
-  const forwarders = servers.map(({ port }) => ({ address: '127.0.0.1', port }));
-  const upstream = new Upstream(forwarders, newStats(), QUIET, times);
+  const forwarders = servers.map(({ port }) => at(port));
+  const upstream = new Upstream(forwarders, newStats(), QUIET, options);
   try {
     await run(upstream, servers);
   } finally {
@@ -122,14 +133,102 @@ describe('forwarders', () => {
         assert.equal(await answerText(upstream), 'back');
         assert.ok(counts(servers)[0]! >= 5, 'asked again and again within the time');
       },
-      { tryMs: 50, budgetMs: 220, retryMs: 60_000 },
+      { times: { tryMs: 50, budgetMs: 220, retryMs: 60_000 } },
     );
+  });
+
+  it('make way sooner where an answer usually takes less (RFC 6298)', async () => {
+    const script = says('first');
+    const options = { times: { tryMs: 2000, budgetMs: 1500 } };
+    await withServers(
+      [script, says('second')],
+      async (upstream) => {
+        assert.equal(await answerText(upstream), 'first');
+        script['*'] = { silent: true };
+        delete script['a.example TXT'];
+        assert.equal(await answerText(upstream), 'second');
+        assert.equal(upstream.stats.upstreamTimeouts, 1);
+      },
+      options,
+    );
+  });
+
+  it('whose answer comes after that of another one are not forged, and live', async () => {
+    const script = says('first');
+    await withServers(
+      [script, says('second')],
+      async (upstream, servers) => {
+        assert.equal(await answerText(upstream), 'first');
+        script['a.example TXT']!.delayMs = 300;
+        assert.equal(await answerText(upstream), 'second');
+        await sleep(200);
+        assert.equal(upstream.stats.upstreamMismatches, 0);
+        // Measured all the same: it is given more time now.
+        assert.equal(await answerText(upstream), 'first');
+        assert.deepEqual(counts(servers), [3, 1]);
+      },
+      { times: { tryMs: 2000, budgetMs: 4000 } },
+    );
+  });
+
+  it('silent about one name only are not declared dead', async () => {
+    const script: Script = { '*': { silent: true }, 'b.example TXT': { answer: ['b.example 5 TXT b'] } };
+    const other = encodeQuery({ name: 'b.example', type: 'TXT' }).subarray(12);
+    await withServers([script, says('second')], async (upstream, servers) => {
+      for (let i = 1; i <= 5; i++) {
+        const asked = answerText(upstream);
+        await sleep(30);
+        await upstream.ask({ question: other, flags: 0x100, dnssecOk: false });
+        assert.equal(await asked, 'second');
+        assert.deepEqual(counts(servers), [2 * i, i]);
+      }
+    });
+  });
+
+  it('left alone for long enough get one question beside the others, and are the first again once they answer', async () => {
+    const script: Script = { '*': { silent: true } };
+    await withServers(
+      [script, says('second')],
+      async (upstream, servers) => {
+        for (let i = 0; i < 3; i++) assert.equal(await answerText(upstream), 'second');
+        await sleep(170);
+        const both = [answerText(upstream), answerText(upstream)];
+        assert.deepEqual(await Promise.all(both), ['second', 'second'], 'nobody waits on it');
+        assert.deepEqual(counts(servers), [4, 5], 'one question only');
+        await sleep(100);
+        assert.equal(await answerText(upstream), 'second');
+        assert.equal(counts(servers)[0], 4, 'silent again: left alone again');
+        script['*'] = { answer: ['a.example 5 TXT first'] };
+        await sleep(170);
+        assert.equal(await answerText(upstream), 'second');
+        while (servers[0]!.asked.length < 5) await sleep(5);
+        await sleep(30);
+        assert.equal(await answerText(upstream), 'first');
+      },
+      { times: { tryMs: 60, budgetMs: 2000, retryMs: 150 } },
+    );
+  });
+
+  it('may become others: those that stay keep what is known of them, questions under way end', async () => {
+    const slow = { 'a.example TXT': { answer: ['a.example 5 TXT slow'], delayMs: 100 } };
+    await withServers([slow, says('second'), says('third')], async (upstream) => {
+      const [first, second, third] = upstream.forwarders as ForwarderConfig[];
+      const early = answerText(upstream);
+      upstream.setForwarders([third!, second!]);
+      assert.deepEqual(upstream.forwarders, [third, second]);
+      assert.equal(await answerText(upstream), 'third');
+      assert.equal(await early, 'slow');
+      upstream.setForwarders([first!]);
+      assert.equal(await answerText(upstream), 'slow');
+      upstream.setForwarders([]);
+      assert.equal(await answerText(upstream), 'no-forwarder');
+    });
   });
 
   it('where nothing listens cost no time', async () => {
     const server = await scriptedServer(says('second'));
-    const closed = { address: '127.0.0.1', port: await unusedPort() };
-    const upstream = new Upstream([closed, { address: '127.0.0.1', port: server.port }], newStats(), QUIET);
+    const closed = at(await unusedPort());
+    const upstream = new Upstream([closed, at(server.port)], newStats(), QUIET);
     const alone = new Upstream([closed], newStats(), QUIET);
     try {
       assert.equal(await answerText(upstream), 'second');
@@ -176,6 +275,148 @@ describe('forwarders', () => {
   });
 });
 
+describe('at start', () => {
+  const warnings = async (scripts: Script[]): Promise<string[]> => {
+    const said: string[] = [];
+    const servers = await Promise.all(scripts.map(scriptedServer));
+    const log = { ...QUIET, warn: (_: object, text: string) => said.push(text) };
+    const forwarders = servers.map(({ port }) => at(port));
+    const upstream = new Upstream(forwarders, newStats(), log as never, { times: { tryMs: 100 } });
+    await upstream.checkReachable();
+    upstream.close();
+    await Promise.all(servers.map((server) => server.close()));
+    return said;
+  };
+
+  it('no forwarder answers: a warning that says what to change', async () => {
+    const said = await warnings([{ '*': { silent: true } }, { '*': { silent: true } }]);
+    assert.equal(said.length, 1);
+    assert.match(said[0]!, /no name server answers DNS64 \(127\.0\.0\.1:\d+, .*"forwarders" of \[dns64\]/);
+  });
+
+  it('one does not: it is named', async () => {
+    assert.match(
+      (await warnings([{ '*': { silent: true } }, {}])).join(),
+      /^forwarders that do not answer: 127/,
+    );
+  });
+
+  it('any answer is one', async () => assert.deepEqual(await warnings([{ '*': { rcode: 5 } }]), []));
+});
+
+describe('letters of random case', () => {
+  const options = { times: TIMES, randomizeCase: true };
+
+  it('are mixed, and the answer must have the same', async () => {
+    await withServers(
+      [says('kept')],
+      async (upstream, servers) => {
+        for (let i = 0; i < 20; i++) assert.equal(await answerText(upstream), 'kept');
+        const spellings = new Set(servers[0]!.asked.map(({ name }) => name));
+        assert.ok(spellings.size > 5, `${spellings.size} spellings`);
+        assert.equal(upstream.stats.upstreamStreams, 0);
+      },
+      options,
+    );
+  });
+
+  it('an answer without them is a mismatch, and TCP shows whether it was forged', async () => {
+    const script: Script = {
+      '*': {
+        answer: ['a.example 5 TXT whole'],
+        before: (query) => {
+          const forged = Buffer.from(query);
+          forged[2] = 0x81;
+          for (let i = 13; i < 22; i++) if (forged[i]! > 0x40) forged[i]! ^= 0x20;
+          return [forged];
+        },
+      },
+    };
+    await withServers(
+      [script],
+      async (upstream) => {
+        assert.equal(await answerText(upstream), 'whole');
+        assert.equal(upstream.stats.upstreamMismatches, 1);
+        assert.equal(upstream.stats.upstreamStreams, 1);
+      },
+      options,
+    );
+  });
+
+  it('a server that does not keep them is asked without', async () => {
+    const raw = (query: Buffer) =>
+      dnsPacket.encode({
+        type: 'response',
+        questions: [{ name: 'a.example', type: 'TXT' }],
+        answers: [{ name: 'a.example', type: 'TXT', ttl: 5, data: 'lower' }],
+        id: query.readUInt16BE(0),
+      });
+    await withServers(
+      [{ '*': { raw } }],
+      async (upstream, servers) => {
+        for (let i = 0; i < 4; i++) assert.equal(await answerText(upstream), 'lower');
+        // By chance (1 in 256) the first query was all in lower case.
+        const overTcp = servers[0]!.asked.filter(({ transport }) => transport === 'tcp');
+        assert.ok(overTcp.length <= 1);
+        assert.equal(servers[0]!.asked.at(-1)!.name, 'a.example');
+      },
+      options,
+    );
+  });
+});
+
+const OPENERS: [string, OpenSocket][] = [
+  ['over the addon, where there is one', openSocket],
+  ['over dgram', openDgram],
+];
+for (const [what, open] of OPENERS) {
+  describe(`sockets ${what}`, () => {
+    it('send, receive from their peer only, and close', async () => {
+      const peer = createSocket('udp4');
+      peer.bind(0, '127.0.0.1');
+      await once(peer, 'listening');
+      const { port } = peer.address();
+      const stranger = createSocket('udp4');
+      const sources = new Set<number>();
+      peer.on('message', (bytes, from) => {
+        sources.add(from.port);
+        stranger.send('forged', from.port, from.address, () => peer.send(bytes, from.port, from.address));
+      });
+      const received: string[] = [];
+      const sockets = [0, 1].map(() =>
+        open(
+          { address: '127.0.0.1', port },
+          {
+            onDatagram: (bytes) => received.push(String(bytes)),
+            onUnsent: (_, error) => assert.fail(error),
+            onError: (error) => assert.fail(error),
+          },
+        ),
+      );
+      for (const [i, socket] of sockets.entries())
+        for (const part of ['a', 'b', 'c']) socket.send(Buffer.from(`${part}${i}`));
+      while (received.length < 6) await sleep(5);
+      assert.deepEqual(received.sort(), ['a0', 'a1', 'b0', 'b1', 'c0', 'c1']);
+      assert.equal(sources.size, 2);
+      for (const socket of sockets) socket.close();
+      peer.close();
+      stranger.close();
+    });
+
+    it('tell of a port that nothing listens on', async () => {
+      const to = { address: '127.0.0.1', port: await unusedPort() };
+      let socket: ConnectedSocket | undefined;
+      const failed = new Promise<Error>((resolve) => {
+        const onUnsent = (_: Buffer, error: Error) => resolve(error);
+        socket = open(to, { onDatagram: () => {}, onUnsent, onError: resolve });
+        socket.send(Buffer.from('x'));
+      });
+      assert.match((await failed).message, /ECONNREFUSED/);
+      socket?.close();
+    });
+  });
+}
+
 describe('TC=1 (RFC 7766)', () => {
   it('is asked again over TCP', async () => {
     const script: Script = { '*': { answer: ['a.example 5 TXT whole'], truncate: true } };
@@ -185,7 +426,7 @@ describe('TC=1 (RFC 7766)', () => {
         servers[0]!.asked.map((one) => one.transport),
         ['udp', 'tcp'],
       );
-      assert.equal(upstream.stats.upstreamTcp, 1);
+      assert.equal(upstream.stats.upstreamStreams, 1);
     });
   });
 
@@ -203,7 +444,7 @@ describe('TC=1 (RFC 7766)', () => {
     };
     await withServers([script], async (upstream) => {
       assert.equal(await answerText(upstream), 'whole');
-      assert.equal(upstream.stats.upstreamTcp, 1);
+      assert.equal(upstream.stats.upstreamStreams, 1);
     });
   });
 });
@@ -244,13 +485,47 @@ describe('forgery (RFC 5452 section 9.1)', () => {
     });
   }
 
+  it('nothing is accepted that differs, whatever comes before the answer', async () => {
+    const script: Script = { 'a.example TXT': { ...TXT['a.example TXT']! } };
+    const plain = (query: Buffer) => forged(query, () => {});
+    await withServers([script], async (upstream) => {
+      const flips = fc.record({
+        /** Of the header but its flags' lower half and the counts of records, and of the question. */
+        at: fc.constantFrom(0, 1, 2, 4, 5, ...Array.from(QUESTION.keys(), (i) => 12 + i)),
+        bit: fc.nat(7),
+      });
+      await fc.assert(
+        fc.asyncProperty(fc.array(flips, { minLength: 1, maxLength: 4 }), async (chosen) => {
+          script['a.example TXT']!.before = (query) =>
+            chosen.map(({ at: offset, bit }) => {
+              const bytes = plain(query);
+              bytes[offset]! ^= 1 << bit;
+              return bytes;
+            });
+          // AA, TC and RD say nothing about whose answer it is; letters have no case.
+          const isHarmless = ({ at: offset, bit }: { at: number; bit: number }) =>
+            (offset === 2 && bit < 3) ||
+            (bit === 5 &&
+              offset > 12 &&
+              offset < 12 + QUESTION.length - 4 &&
+              /[a-z]/i.test(String.fromCharCode(plain(Buffer.alloc(2))[offset]!)));
+          fc.pre(!chosen.some(isHarmless));
+          const { upstreamMismatches } = upstream.stats;
+          assert.equal(await answerText(upstream), 'yes');
+          assert.equal(upstream.stats.upstreamMismatches, upstreamMismatches + chosen.length);
+        }),
+        { numRuns: 200 },
+      );
+    });
+  });
+
   it('ids and ports are spread', async () => {
     const ids = new Set<number>();
     const server = await scriptedServer({ '*': { silent: true } });
-    const forwarder = new UdpForwarder({ address: '127.0.0.1', port: server.port }, newStats());
+    const forwarder = new UdpTransport(at(server.port), newStats(), openDgram);
     const ends = [...Array(2000).keys()].map(() => {
       const bytes = encodeQuery({ name: 'a.example', type: 'TXT' });
-      const end = forwarder.send(bytes, { onDatagram: () => true, onError: () => {} });
+      const end = forwarder.send(bytes, { onMessage: () => true, onError: () => {}, onRefusal: () => {} });
       ids.add(bytes.readUInt16BE(0));
       return end;
     });
@@ -298,5 +573,39 @@ describe('any bytes as an answer', () => {
       await gate.close();
     }
     assert.equal(gate.dns64.stats.upstreamPending, 0);
+  });
+});
+
+describe('our own query come back', () => {
+  it('is refused at once and warned of, and another forwarder is asked', async () => {
+    // What a redirection in the kernel does: datagrams to a forwarder arrive at ourselves, id and all.
+    const detour = createSocket('udp4');
+    detour.bind(0, '127.0.0.1');
+    await once(detour, 'listening');
+    const server = await scriptedServer(says('second'));
+    const said: string[] = [];
+    const gate = await gateway(
+      {},
+      {
+        forwarders: [at(detour.address().port), at(server.port)],
+        log: { ...QUIET, warn: (_, text) => said.push(text) },
+      },
+    );
+    detour.on('message', async (query, from) => {
+      const answer = await gate.send(query);
+      detour.send(answer!, from.port, from.address);
+    });
+    try {
+      assert.deepEqual((await gate.ask({ name: 'a.example', type: 'TXT' })).answer, [
+        'a.example 5 TXT second',
+      ]);
+      assert.equal(gate.dns64.stats.loops, 1);
+      assert.equal(said.length, 1);
+      assert.match(said[0]!, /come back to DNS64 itself.*"forwarders"/);
+    } finally {
+      await gate.close();
+      await server.close();
+      detour.close();
+    }
   });
 });

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { DEFAULT_NAMES } from '#nat64d/control/config/synthesis.js';
 import type { GatewayConfig } from '#nat64d/control/config/types.js';
 import { formatInterfaceAddress, netdevSettings } from '#nat64d/control/netdev/settings.js';
 import {
@@ -70,7 +71,25 @@ const CONFIG: GatewayConfig = {
     icmpErrorsPerSec: 1000,
     icmpErrorBurst: 50,
   },
-  dns64: { enabled: false, pref64: null, required: false, listen: [], forwarders: [], allowFrom: null },
+  dns64: {
+    ...DEFAULT_NAMES,
+    enabled: false,
+    required: false,
+    listen: [],
+    interfaces: [],
+    port: 53,
+    forwarders: [],
+    randomizeCase: false,
+    retrySec: 300,
+    allowFrom: null,
+    cacheSizeBytes: 0,
+    prefetch: true,
+    serveStaleSec: 0,
+    cookies: true,
+    rateLimit: 0,
+    tcpConnections: 1000,
+    tcpIdleSec: 10,
+  },
   log: { level: 'info', format: 'auto', packets: [] },
 };
 
