@@ -17,7 +17,7 @@ import { Workers } from './workers.js';
 
 const FILE = 'dynamic.map';
 /** How often the clock is looked at; a sweep follows where the second has changed. */
-const TICK_MS = 200;
+const TICK_MS = 500;
 /** How often dynamic.map is written while maps are in use: after a crash, times of last use are no older. */
 const SAVE_SEC = 600;
 /** And how often once that has failed. */

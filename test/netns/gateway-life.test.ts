@@ -144,13 +144,13 @@ test('a taken DNS port is a loud error that names what to do, and NAT64 runs on;
   await lab.serve(lab.gateway, 'dns-server');
   const gateway = await lab.startGateway();
   const failure = await gateway.waitFor('dns64-listen-failed');
-  assert.match(failure.msg, /ss -lnup/);
+  assert.match(failure.msg, /taken by node \(pid \d+\)/);
   assert.match(failure.msg, /key "listen" of \[dns64\]/);
   assert.ok(await pings());
   assert.equal(await gateway.stop(), 0);
   const fatal = await lab.startGateway({ isFailing: true, toml: '[dns64]\nrequired = true\n' });
   assert.equal(await fatal.exited, 1);
-  assert.match(fatal.output.join('\n'), /ss -lnup/);
+  assert.match(fatal.output.join('\n'), /taken by node \(pid \d+\)/);
 });
 
 test('a device that is deleted ends the gateway with a message, not with a spin', async () => {
