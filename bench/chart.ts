@@ -52,7 +52,7 @@ export function drawBars(title: string, bars: readonly Bar[]): string {
     }
     y += GAP;
   }
-  return wrap(y + 12, parts);
+  return wrap(y + 12, title, parts);
 }
 
 /** A line through points, both axes from 0. */
@@ -76,10 +76,10 @@ export function drawLine(
     text(left + width, top + height + 18, `${xLabel} (to ${maxX.toPrecision(3)})`, 'text-anchor="end"'),
     text(left + 8, top + 12, yLabel),
   ];
-  return wrap(top + height + 40, parts);
+  return wrap(top + height + 40, title, parts);
 }
 
-function wrap(height: number, parts: readonly string[]): string {
+function wrap(height: number, title: string, parts: readonly string[]): string {
   const open = `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${height}" viewBox="0 0 ${WIDTH} ${height}" font-family="system-ui, sans-serif" font-size="12" fill="#222">`;
-  return `${open}\n<rect width="100%" height="100%" fill="#fff"/>\n${parts.join('\n')}\n</svg>\n`;
+  return `${open}\n<title>${escapeText(title)}</title>\n<rect width="100%" height="100%" fill="#fff"/>\n${parts.join('\n')}\n</svg>\n`;
 }

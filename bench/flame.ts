@@ -53,6 +53,7 @@ export function drawFlames(title: string, root: Flame): string {
       String(top(Number(level)) + (isText === '' ? 0 : ROW_HEIGHT - 5)),
     );
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${height}" viewBox="0 0 ${WIDTH} ${height}" font-family="ui-monospace, monospace" font-size="10.5" fill="#222">
+<title>${escapeText(title)}</title>
 <rect width="100%" height="100%" fill="#fff"/>
 <text x="${MARGIN}" y="22" font-size="16" font-weight="bold" font-family="system-ui, sans-serif">${escapeText(title)}</text>
 ${body}

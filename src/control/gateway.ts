@@ -6,7 +6,7 @@ import { announce } from './announce.js';
 import { type Changes, changesBetween, withoutFixed } from './changes.js';
 import { Clock } from './clock.js';
 import type { ExplicitMap, GatewayConfig, InterfaceAddress, LogConfig } from './config/types.js';
-import { ControlSocket, SOCKET_NAME } from './control-socket/server.js';
+import { ControlSocket, checkGroup, SOCKET_NAME } from './control-socket/server.js';
 import type { Dns64 } from './dns64/index.js';
 import { explicitMaps } from './explicit-maps.js';
 import { HttpService } from './http/service.js';
@@ -43,6 +43,8 @@ export class Gateway {
   #netdev: Netdev | undefined;
   #dns64: Dns64 | undefined;
   #deviceAddresses: readonly InterfaceAddress[] = [];
+  /** What is in force as it was shown last: the same object for as long as it is the same. */
+  #shown: { readonly of: GatewayConfig; readonly config: EffectiveConfig } | undefined;
   #isSetUpKept = false;
   #stopping: Promise<void> | undefined;
   #device: OpenDevice | undefined;
@@ -144,7 +146,7 @@ export class Gateway {
     const log = this.#log;
     return {
       startedMs: this.#startedMs,
-      config: { ...this.#config, deviceAddresses: this.#deviceAddresses, offloads: device.offloads },
+      config: this.#shownConfig(device),
       device: device.name,
       steering: device.steering,
       dataplane: translation,
@@ -159,15 +161,40 @@ export class Gateway {
         log.level = level;
       },
       note: (event, message) => log.info({ event }, message),
-      load: () => this.#loadComplete(),
+      load: (isDryRun) => (isDryRun ? this.#loadComplete() : this.#counted(() => this.#loadComplete())),
       reload: (config) => this.reload(config),
+      save: () => translation.save(),
     };
+  }
+
+  #shownConfig({ offloads }: OpenDevice): EffectiveConfig {
+    const shown = this.#shown;
+    if (shown?.of === this.#config && shown.config.deviceAddresses === this.#deviceAddresses)
+      return shown.config;
+    const config = { ...this.#config, deviceAddresses: this.#deviceAddresses, offloads };
+    this.#shown = { of: this.#config, config };
+    return config;
   }
 
   #read(): GatewayConfig {
     if (this.#load === undefined) throw new Error('this gateway has no file to read again');
+    const config = this.#load();
+    const { controlSocket, controlGroup } = config;
+    // One that is in force already is not asked for again: what knows it may be out of reach by now.
+    if (controlSocket && controlGroup !== null && controlGroup !== this.#config.controlGroup) {
+      try {
+        checkGroup(controlGroup);
+      } catch (error) {
+        throw new Error(`${config.file}: control-group: '${controlGroup}': ${(error as Error).message}`);
+      }
+    }
+    return config;
+  }
+
+  /** Counts a reload that comes to nothing because this fails. */
+  #counted<T>(read: () => T): T {
     try {
-      return this.#load();
+      return read();
     } catch (error) {
       this.#reloads.failed++;
       throw error;
@@ -217,7 +244,7 @@ export class Gateway {
   reload(given: GatewayConfig): Promise<Changes> {
     return this.#inTurn(async () => {
       const before = this.#config;
-      const config = { ...given, maps: explicitMaps(given, this.#log) };
+      const config = this.#counted(() => ({ ...given, maps: explicitMaps(given, this.#log) }));
       const changes = changesBetween(before, config);
       for (const warning of config.warnings) this.#log.warn({ event: 'config-warning' }, warning);
       for (const { key, reason } of changes.fixed) {
@@ -246,7 +273,7 @@ export class Gateway {
 
   /** The same with the configuration as it is on disk now. Rejects with ConfigError where that is no good. */
   async reloadFile(): Promise<Changes> {
-    return this.reload(this.#read());
+    return this.reload(this.#counted(() => this.#read()));
   }
 
   async #reloadParts(before: GatewayConfig, after: GatewayConfig): Promise<void> {
@@ -273,7 +300,8 @@ export class Gateway {
         if (after.controlGroup !== null && this.#control !== undefined && after.controlSocket) {
           this.#control.setGroup(after.controlGroup);
         } else {
-          await this.#control?.close();
+          // Who has asked for this reload gets its reply.
+          this.#control?.retire();
           await this.#openControl(after);
         }
       } catch (error) {

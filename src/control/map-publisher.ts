@@ -41,7 +41,13 @@ export class MapPublisher {
   }
 
   withdraw(index: number): void {
-    if (this.#pending.delete(index)) return;
+    const pending = this.#pending.get(index);
+    if (pending !== undefined) {
+      // Who waits is called back: its question may be asked again.
+      this.#pending.delete(index);
+      for (const callback of pending.whenPublished) callback();
+      return;
+    }
     this.#writer.withdraw(index);
     this.#withdrawnAt[index] = this.#raiseGeneration();
   }

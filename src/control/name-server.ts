@@ -4,7 +4,7 @@ import { DEFAULT_NAMES, type NamesConfig } from './config/synthesis.js';
 import type { GatewayConfig, SocketAddress } from './config/types.js';
 import { type Dns64, type Dns64Options, startDns64 } from './dns64/index.js';
 import { connectedNetworks, interfaceSockets } from './kernel-addresses.js';
-import type { Log } from './log.js';
+import { type Log, silent } from './log.js';
 
 /** What of a configuration DNS64 depends on. */
 export type NameServerConfig = Pick<GatewayConfig, 'dns64' | 'pref64' | 'wkpfStrict' | 'pool4'> & {
@@ -71,6 +71,11 @@ export async function startNameServer(config: NameServerConfig, log: Log): Promi
     );
   }
   return startDns64(options);
+}
+
+/** Whether `reloadNameServer` closes the listeners that there are. */
+export function closesNameServer(before: NameServerConfig, after: NameServerConfig): boolean {
+  return optionsOf(after, silent) === null || !isDeepStrictEqual(before.dns64.listen, after.dns64.listen);
 }
 
 /** Brings another configuration into force. Listeners stay open where their addresses stay the same. */

@@ -90,12 +90,14 @@ export class PoolKeeper {
 
   /** Takes over the maps of the pool before it; those that have no place in this one end. */
   inherit(before: PoolKeeper): void {
-    const clockOffsetSec = unixNow() - this.#clock.nowSec();
+    const nowUnixSec = unixNow();
+    const clockOffsetSec = nowUnixSec - this.#clock.nowSec();
     const entries = [...before.pool.entries()].map(({ ipv4, host, lastUsedSec }) => ({
       line: 0,
       ipv4,
       host,
-      lastUsedUnixSec: lastUsedSec + clockOffsetSec,
+      // A pinned map counts as used, however short the lifetime is from now on.
+      lastUsedUnixSec: before.isPinned(before.pool.indexOf(ipv4)) ? nowUnixSec : lastUsedSec + clockOffsetSec,
     }));
     this.restore(entries);
     for (const pinned of before.#pinned) {

@@ -4,6 +4,7 @@ import type { HistoryColumns, PageEvent } from '../control/http/page-data.js';
 import type { MapPage, MapView } from '../control/inspect/maps.js';
 
 const HOUR_SEC = 3600;
+const RETRY_MS = 3000;
 const SCALES = ['', 'k', 'M', 'G', 'T'];
 
 function byId<T extends HTMLElement = HTMLElement>(id: string): T {
@@ -228,16 +229,22 @@ function mapRow({ ipv4, ipv6, kind, idleSec, isPinned }: MapView): Cell[] {
   return [ipv4, ipv6, state, idleSec === null ? '–' : `${duration(idleSec)} ago`];
 }
 
-async function start(): Promise<void> {
-  makeCharts();
-  Object.assign(columns, await json<HistoryColumns>('api/history'));
+/** Shows what happens, each second. A browser tries again by itself only where nothing answers, not where it is refused. */
+function follow(): void {
   const stream = new EventSource('api/stream');
   stream.onmessage = ({ data }) => show(JSON.parse(data as string) as PageEvent);
   stream.onerror = () => {
     const summary = byId('summary');
     summary.textContent = 'the gateway does not answer; trying again …';
     summary.className = 'lost';
+    if (stream.readyState === EventSource.CLOSED) setTimeout(follow, RETRY_MS);
   };
+}
+
+async function start(): Promise<void> {
+  makeCharts();
+  Object.assign(columns, await json<HistoryColumns>('api/history'));
+  follow();
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', makeCharts);
   new ResizeObserver(() => {
     for (const [i, { id }] of CHARTS.entries())

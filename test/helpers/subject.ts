@@ -93,10 +93,17 @@ export class TestSubject implements Subject {
     this.notes.push(`${event}: ${message}`);
   }
 
-  load() {
-    const given = parseConfig(this.toml, 'f');
-    return { given, complete: given };
+  load(isDryRun: boolean) {
+    try {
+      const given = parseConfig(this.toml, 'f');
+      return { given, complete: given };
+    } catch (error) {
+      if (!isDryRun) this.reloads.failed++;
+      throw error;
+    }
   }
+
+  async save(): Promise<void> {}
 
   async reload(given: GatewayConfig) {
     const changes = changesBetween(this.config, given);

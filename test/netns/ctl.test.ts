@@ -115,10 +115,25 @@ test('reload by nat64ctl: what a dry run foretells is what happens; the socket a
   assert.deepEqual([bad.status, bad.stdout], [1, '']);
   assert.match(bad.stderr, /nat64d\.toml:3:1: nonsense: there is no such key/);
 
+  lab.configure('control-group = "no-such-group"\n');
+  const unknown = await lab.run(lab.gateway, process.execPath, [CTL, '--socket', socket(), 'reload']);
+  assert.deepEqual([unknown.status, unknown.stdout], [1, '']);
+  assert.match(unknown.stderr, /nat64d\.toml: control-group: 'no-such-group': there is no such group/);
+  assert.equal(gateway.events('reloaded').length, 1);
+
+  // A reload that closes the socket is answered all the same.
+  lab.configure('control-socket = false\n');
+  assert.match(await ctl('reload'), /is in force; changed:/);
+  assert.ok(!existsSync(socket()));
+
   // The same by signal.
+  lab.configure('');
+  gateway.kill('SIGHUP');
+  await gateway.waitFor('reloaded', 3);
+  assert.match(await ctl('status'), /^device +nat64$/m);
   lab.configure('control-socket = false\n[http]\nlisten = false\n');
   gateway.kill('SIGHUP');
-  await gateway.waitFor('reloaded', 2);
+  await gateway.waitFor('reloaded', 4);
   assert.ok(!existsSync(socket()));
   assert.equal(await gateway.stop(), 0);
 });
@@ -130,7 +145,7 @@ test('metrics count what has passed; a foreign name is refused; log level and ch
   const { status, body } = await get('/metrics');
   assert.equal(status, 200);
   assert.match(body, /^nat64d_frames_translated_total\{direction="v6-to-v4"\} 1$/m);
-  assert.match(body, /^nat64d_drops_total\{reason="v4-address",direction="v4-to-v6"\} 1$/m);
+  assert.match(body, /^nat64d_drops_total\{reason="v4-address"\} 1$/m);
   assert.match(body, /^nat64d_maps\{state="live"\} 1$/m);
   assert.match(body, /^nat64d_map_assignment_seconds_count 1$/m);
   assert.match(body, /^nat64d_dns_listening_addresses 2$/m);

@@ -18,20 +18,29 @@ export interface GlobalOptions {
 /** Something to tell the user, and nothing to show a stack of. */
 export class CommandError extends Error {}
 
-/** Connects, runs, and disconnects. Rejects with CommandError where no gateway answers, or where it answers with an error. */
-export async function withGateway<T>(socket: string, run: (client: ControlClient) => Promise<T>): Promise<T> {
+/**
+ * Connects, runs, and disconnects. Rejects with CommandError where no gateway answers, where it answers with an error, and where
+ * the connection ends too early.
+ * @param helloMs how long a hello is waited for; only tests have other than the default
+ */
+export async function withGateway<T>(
+  socket: string,
+  run: (client: ControlClient) => Promise<T>,
+  helloMs?: number,
+): Promise<T> {
   let client: ControlClient;
   try {
-    client = await ControlClient.connect(socket);
+    client = await ControlClient.connect(socket, helloMs);
   } catch (error) {
     throw new CommandError(connectMessage(socket, error as NodeJS.ErrnoException));
   }
   try {
     return await run(client);
   } catch (error) {
-    if (error instanceof ReplyError)
-      throw new CommandError(error.message.split('\n').map(printable).join('\n'));
-    throw error;
+    if (error instanceof CommandError) throw error;
+    const text = error instanceof Error ? error.message : String(error);
+    const shown = text.split('\n').map(printable).join('\n');
+    throw new CommandError(error instanceof ReplyError ? shown : `${socket}: ${shown}`);
   } finally {
     client.close();
   }
@@ -40,7 +49,7 @@ export async function withGateway<T>(socket: string, run: (client: ControlClient
 function connectMessage(socket: string, error: NodeJS.ErrnoException): string {
   const start =
     'Start one (systemctl start nat64d), or name the socket of one that runs: --socket FILE (run-dir + /control.sock).';
-  if (error instanceof ReplyError) return error.message;
+  if (error instanceof ReplyError) return error.message.split('\n').map(printable).join('\n');
   switch (error.code) {
     case 'ENOENT':
       return `no gateway runs here: there is no ${socket}. ${start}`;

@@ -10,6 +10,8 @@ import {
   PROTOCOL_VERSION,
 } from './protocol.js';
 
+const HELLO_MS = 5000;
+
 /** The gateway answered with an error. */
 export class ReplyError extends Error {
   readonly code: ErrorBody['code'];
@@ -53,13 +55,22 @@ export class ControlClient {
     socket.once('close', () => this.#finish(new Error('the gateway has closed the connection')));
   }
 
-  /** Connects and says hello. Rejects with the socket's error, or with a ReplyError. */
-  static async connect(path: string): Promise<ControlClient> {
+  /** Connects and says hello. Rejects with the socket's error, with a ReplyError, or where no hello comes back in time. */
+  static async connect(path: string, helloMs = HELLO_MS): Promise<ControlClient> {
     const client = new ControlClient(connect(path));
-    await new Promise<unknown>((resolve, reject) => {
-      client.#greet = { resolve, reject };
-      client.#socket.write(encodeMessage({ hello: 'nat64ctl', protocol: PROTOCOL_VERSION }));
-    });
+    const silence = `what listens there says nothing, not within ${helloMs / 1000} s: it hangs, or is no nat64d`;
+    const timer = setTimeout(() => client.#finish(new Error(silence)), helloMs);
+    try {
+      await new Promise<unknown>((resolve, reject) => {
+        client.#greet = { resolve, reject };
+        client.#socket.write(encodeMessage({ hello: 'nat64ctl', protocol: PROTOCOL_VERSION }));
+      });
+    } catch (error) {
+      client.close();
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
     return client;
   }
 

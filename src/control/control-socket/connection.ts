@@ -15,6 +15,7 @@ import {
   RequestError,
   type ServerMessage,
 } from './protocol.js';
+import type { RequestQueue } from './queue.js';
 import { checkedArguments, countersOf, runRequest, type Surroundings } from './requests.js';
 
 /** Output that a client has not read yet, beyond which it is cut off. One reply is always let out. */
@@ -61,9 +62,18 @@ export class Connection {
   #nextSubscription = 1;
   #inFlight = 0;
   #isGreeted = false;
+  #isRetired = false;
+  /** Shared by all clients. */
+  readonly #queue: RequestQueue;
 
-  constructor(socket: Socket, surroundings: () => Surroundings | undefined, limits: ConnectionLimits) {
+  constructor(
+    socket: Socket,
+    surroundings: () => Surroundings | undefined,
+    queue: RequestQueue,
+    limits: ConnectionLimits,
+  ) {
     this.#socket = socket;
+    this.#queue = queue;
     this.#surroundings = surroundings;
     this.#limits = limits;
     const timer = setTimeout(() => this.#refuse(null, 'protocol', 'no hello came in time'), limits.helloMs);
@@ -74,15 +84,39 @@ export class Connection {
     socket.on('error', () => socket.destroy());
     socket.once('close', () => {
       clearTimeout(timer);
-      for (const subscription of this.#subscriptions.values()) clearInterval(subscription);
-      this.#subscriptions.clear();
+      this.#endSubscriptions();
     });
+  }
+
+  /** Takes no more requests; ends once those under way are answered. */
+  retire(): void {
+    this.#isRetired = true;
+    this.#endSubscriptions();
+    this.#stopReading();
+    if (this.#inFlight === 0) this.#end();
+  }
+
+  #endSubscriptions(): void {
+    for (const subscription of this.#subscriptions.values()) clearInterval(subscription);
+    this.#subscriptions.clear();
+  }
+
+  /** What it still sends is not looked at. */
+  #stopReading(): void {
+    this.#socket.removeAllListeners('data');
+    this.#socket.resume();
+  }
+
+  #end(): void {
+    this.#socket.end();
+    // A client that does not close is not waited for.
+    setTimeout(() => this.#socket.destroy(), 1000).unref();
   }
 
   #read(chunk: Buffer): void {
     try {
       for (const message of this.#reader.read(chunk)) {
-        if (this.#socket.destroyed || this.#socket.writableEnded) return;
+        if (this.#isRetired || this.#socket.destroyed || this.#socket.writableEnded) return;
         this.#take(message);
       }
     } catch (error) {
@@ -110,16 +144,20 @@ export class Connection {
         return;
       }
       this.#inFlight++;
-      void this.#answer(request, given).then(
-        (result) => this.#finish({ id, result }),
-        (error: unknown) => this.#finish(errorReply(id, error)),
-      );
+      const isWanted = () => !this.#socket.destroyed;
+      void this.#queue
+        .run(() => this.#answer(request, given), isWanted)
+        .then(
+          (result) => this.#finish({ id, result }),
+          (error: unknown) => this.#finish(errorReply(id, error)),
+        );
     }
   }
 
   #finish(reply: ServerMessage): void {
     this.#inFlight--;
     this.#send(reply);
+    if (this.#isRetired && this.#inFlight === 0) this.#end();
   }
 
   #greet(message: unknown): void {
@@ -140,6 +178,9 @@ export class Connection {
     if (surroundings === undefined) {
       throw new RequestError('unavailable', 'the gateway is starting or stopping; ask again in a moment');
     }
+    // Its end has ended them all.
+    if (request === 'subscribe' && this.#isRetired)
+      throw new RequestError('unavailable', 'this socket is closed');
     if (request === 'subscribe') return this.#subscribe(given);
     if (request === 'unsubscribe') return this.#unsubscribe(given);
     return runRequest(request, given, surroundings);
@@ -183,10 +224,10 @@ export class Connection {
   }
 
   #refuse(id: number | null, code: 'protocol' | 'bad-message', message: string): void {
+    if (this.#socket.writableEnded) return;
+    this.#stopReading();
     this.#send(errorReply(id, new RequestError(code, message)));
-    this.#socket.end();
-    // What it still sends is not looked at; a client that does not close is not waited for.
-    setTimeout(() => this.#socket.destroy(), 1000).unref();
+    this.#end();
   }
 
   #send(message: ServerMessage): void {

@@ -96,13 +96,18 @@ export class MessageReader {
   readonly #maxBytes: number;
   readonly #chunks: Buffer[] = [];
   #bytes = 0;
+  #hasFailed = false;
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
   }
 
-  /** Takes bytes in. What is no message is given as an Error. Throws FramingError where a message is too long. */
+  /**
+   * Takes bytes in. What is no message is given as an Error. Throws FramingError where a message is too long, and takes nothing
+   * from then on.
+   */
   *read(chunk: Buffer): Generator<unknown> {
+    if (this.#hasFailed) return;
     this.#chunks.push(chunk);
     this.#bytes += chunk.length;
     for (let length = this.#nextLength(); this.#bytes >= LENGTH_BYTES + length; length = this.#nextLength()) {
@@ -121,6 +126,8 @@ export class MessageReader {
     if ((this.#chunks[0] as Buffer).length < LENGTH_BYTES) this.#joined();
     const length = (this.#chunks[0] as Buffer).readUInt32BE();
     if (length > this.#maxBytes) {
+      this.#hasFailed = true;
+      this.#chunks.length = 0;
       throw new FramingError(`a message of ${length} bytes is too long; at most ${this.#maxBytes} are taken`);
     }
     return length;

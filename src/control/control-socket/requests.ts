@@ -13,6 +13,25 @@ import { RequestError } from './protocol.js';
 export interface Surroundings {
   readonly subject: Subject;
   readonly rates: RateMeter;
+  readonly reloads: ReloadGate;
+}
+
+/** Lets one reload or dry run through at a time. */
+export class ReloadGate {
+  #isBusy = false;
+
+  /** Rejects with `busy` while another one is under way. */
+  async alone<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#isBusy) {
+      throw new RequestError('busy', 'a reload or a dry run is under way already; ask again when it is done');
+    }
+    this.#isBusy = true;
+    try {
+      return await work();
+    } finally {
+      this.#isBusy = false;
+    }
+  }
 }
 
 interface Request<T extends z.ZodType> {
@@ -65,9 +84,9 @@ function dynamicMap({ subject }: Surroundings, text: string) {
 }
 
 /** What is wrong with the file, a line each, is the message. */
-function load(subject: Subject) {
+function load(subject: Subject, isDryRun: boolean) {
   try {
-    return subject.load();
+    return subject.load(isDryRun);
   } catch (error) {
     throw new RequestError('failed', error instanceof Error ? error.message : String(error));
   }
@@ -94,7 +113,14 @@ export const REQUESTS: ReadonlyMap<string, Request<z.ZodType>> = new Map([
   [
     'map-show',
     request(z.strictObject({ address: filterText }), ({ address }, { subject }) => {
-      const maps = mapsOf(subject, filterOf(address));
+      const filter = filterOf(address);
+      if (indexOfSingle(subject, filter) === undefined) {
+        throw new RequestError(
+          'bad-arguments',
+          `'${address}' is a network; 'nat64ctl maps --host ${address}' lists the maps in it`,
+        );
+      }
+      const maps = mapsOf(subject, filter);
       if (maps.length > 0) return maps;
       throw new RequestError(
         'not-found',
@@ -104,10 +130,20 @@ export const REQUESTS: ReadonlyMap<string, Request<z.ZodType>> = new Map([
   ],
   [
     'map-drop',
-    request(z.strictObject({ address: filterText }), ({ address }, surroundings) => {
+    request(z.strictObject({ address: filterText }), async ({ address }, surroundings) => {
       const { keeper, index, view } = dynamicMap(surroundings, address);
       keeper.drop(index);
       surroundings.subject.note('map-dropped', `the map of ${view.ipv6} to ${view.ipv4} was dropped by hand`);
+      // A crash must not bring it back, and the journal has no word for an end.
+      try {
+        await surroundings.subject.save();
+      } catch (error) {
+        const reason = error instanceof Error ? error.message : String(error);
+        throw new RequestError(
+          'failed',
+          `the map is dropped, but dynamic.map cannot be written (${reason}): a crash would bring it back`,
+        );
+      }
       return view;
     }),
   ],
@@ -137,12 +173,14 @@ export const REQUESTS: ReadonlyMap<string, Request<z.ZodType>> = new Map([
   ],
   [
     'reload',
-    request(z.strictObject({ isDryRun: z.boolean().default(false) }), async ({ isDryRun }, { subject }) => {
-      const { given, complete } = load(subject);
-      const difference = differenceTo(subject, complete);
-      if (!isDryRun) await subject.reload(given);
-      return difference;
-    }),
+    request(z.strictObject({ isDryRun: z.boolean().default(false) }), ({ isDryRun }, { subject, reloads }) =>
+      reloads.alone(async () => {
+        const { given, complete } = load(subject, isDryRun);
+        const difference = await differenceTo(subject, complete);
+        if (!isDryRun) await subject.reload(given);
+        return difference;
+      }),
+    ),
   ],
   [
     'log-level',

@@ -7,6 +7,8 @@ import { RateMeter } from '../inspect/rates.js';
 import type { Subject } from '../inspect/subject.js';
 import { CONNECTION_LIMITS, Connection, type ConnectionLimits } from './connection.js';
 import { encodeMessage } from './protocol.js';
+import { RequestQueue } from './queue.js';
+import { ReloadGate } from './requests.js';
 
 export const SOCKET_NAME = 'control.sock';
 const MAX_CONNECTIONS = 64;
@@ -27,7 +29,9 @@ export interface ControlSocketOptions {
 
 export class ControlSocket {
   readonly #options: ControlSocketOptions;
-  readonly #sockets = new Set<Socket>();
+  readonly #clients = new Map<Socket, Connection>();
+  readonly #queue = new RequestQueue();
+  readonly #reloads = new ReloadGate();
   readonly #server: Server;
   /** Shared by all clients, so that they share its looks. */
   readonly #rates: RateMeter;
@@ -78,9 +82,15 @@ export class ControlSocket {
     }
   }
 
+  /** Removes the socket at once. Clients are let go when they have the replies to what they have asked. */
+  retire(): void {
+    this.#server.close();
+    for (const connection of this.#clients.values()) connection.retire();
+  }
+
   /** Cuts all clients off and removes the socket. */
   close(): Promise<void> {
-    for (const socket of this.#sockets) socket.destroy();
+    for (const socket of this.#clients.keys()) socket.destroy();
     return new Promise((resolve) => this.#server.close(() => resolve()));
   }
 
@@ -104,19 +114,19 @@ export class ControlSocket {
 
   #accept(socket: Socket): void {
     const { subject, limits, maxConnections = MAX_CONNECTIONS } = this.#options;
-    if (this.#sockets.size >= maxConnections) {
+    if (this.#clients.size >= maxConnections) {
       const message = `${maxConnections} clients are connected already; end some of them`;
       socket.on('error', () => {});
       socket.end(encodeMessage({ id: null, error: { code: 'busy', message } }), () => socket.destroy());
       return;
     }
-    this.#sockets.add(socket);
-    socket.once('close', () => this.#sockets.delete(socket));
     const surroundings = () => {
       const current = subject();
-      return current && { subject: current, rates: this.#rates };
+      return current && { subject: current, rates: this.#rates, reloads: this.#reloads };
     };
-    new Connection(socket, surroundings, { ...CONNECTION_LIMITS, ...limits });
+    const connection = new Connection(socket, surroundings, this.#queue, { ...CONNECTION_LIMITS, ...limits });
+    this.#clients.set(socket, connection);
+    socket.once('close', () => this.#clients.delete(socket));
   }
 }
 
@@ -150,8 +160,17 @@ function isAlive(path: string): Promise<boolean> {
   });
 }
 
+/** Throws, with what to do, where there is no such group. */
+export function checkGroup(group: string): void {
+  groupId(group);
+}
+
 function groupId(group: string): number {
-  if (/^[0-9]+$/.test(group)) return Number(group);
+  if (/^[0-9]+$/.test(group)) {
+    // The last one of 32 bits means none.
+    if (Number(group) < 0xffffffff) return Number(group);
+    throw new Error('there is no such group; numbers end at 4294967294');
+  }
   try {
     const line = execFileSync('getent', ['group', '--', group], {
       encoding: 'utf8',

@@ -101,6 +101,26 @@ const COUNTERS: readonly { name: string; help: string; from: readonly (readonly 
   },
 ];
 
+/** Reasons of frames of one direction only. An address, or a checksum of 0, may stand in a frame of either. */
+const DROP_DIRECTIONS: ReadonlyMap<string, Labels> = new Map([
+  ...[
+    'v6-malformed',
+    'v6-source-in-pref64',
+    'v6-no-map-destination',
+    'v6-no-map-source',
+    'routing-header',
+    'extension-header',
+  ].map((reason) => [reason, V6_TO_V4] as const),
+  ...[
+    'v4-malformed',
+    'v4-checksum',
+    'v4-source-in-pool4',
+    'v4-no-map-destination',
+    'v4-no-map-source',
+    'source-route',
+  ].map((reason) => [reason, V4_TO_V6] as const),
+]);
+
 const LISTED = new Set(COUNTERS.flatMap(({ from }) => from.map(([counter]) => counter)));
 
 export function collectMetrics(subject: Subject, delay: Delay): Family[] {
@@ -196,10 +216,7 @@ function dataplaneMetrics({ dataplane }: Subject): Family[] {
 }
 
 function dropSample(reason: string, value: number): Sample {
-  const [family] = reason.split('-');
-  if (family === 'v6') return { labels: { reason, ...V6_TO_V4 }, value };
-  if (family === 'v4') return { labels: { reason, ...V4_TO_V6 }, value };
-  return { labels: { reason }, value };
+  return { labels: { reason, ...DROP_DIRECTIONS.get(reason) }, value };
 }
 
 function mapMetrics({ config, dataplane }: Subject): Family[] {

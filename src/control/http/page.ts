@@ -35,6 +35,8 @@ export class StatusPage {
   readonly #streams = new Set<Stream>();
   readonly #timer: NodeJS.Timeout;
   #page: Reply | undefined;
+  /** The configuration that was written down last, and as what. */
+  #shown: { readonly config: Subject['config']; readonly text: string } | undefined;
 
   /** @param onFault a sample could not be taken */
   constructor(subject: () => Subject | undefined, onFault: (error: unknown) => void) {
@@ -90,7 +92,9 @@ export class StatusPage {
     this.#history.add(counters);
     const { last: sample } = this.#history;
     if (this.#streams.size === 0 || sample === undefined) return;
-    const config = shownConfig(subject);
+    if (this.#shown?.config !== subject.config)
+      this.#shown = { config: subject.config, text: shownConfig(subject.config) };
+    const config = this.#shown.text;
     const event: PageEvent = {
       sample,
       status: statusOf(subject, this.#history.rates),
@@ -122,9 +126,12 @@ export class StatusPage {
   }
 }
 
-function shownConfig({ config }: Subject): string {
+/** As TOML, without the token; of the maps, which may be many, the number. */
+function shownConfig(config: Subject['config']): string {
   const token = config.http.token === null ? null : '(secret)';
-  return formatToml({ ...config, http: { ...config.http, token } });
+  const text = formatToml({ ...config, maps: [], http: { ...config.http, token } });
+  const { length } = config.maps;
+  return length === 0 ? text : `${text}\n# ${length} explicit ${length === 1 ? 'map' : 'maps'}\n`;
 }
 
 function json(data: unknown): Reply {

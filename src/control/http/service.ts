@@ -1,7 +1,7 @@
 /** HTTP: metrics and health for programs, a page for people. Read-only; whatever a client sends or does not read, it costs a bounded amount. */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { isIP } from 'node:net';
+import { isIP, type Socket } from 'node:net';
 import type { HttpConfig, SocketAddress } from '../config/types.js';
 import type { Subject } from '../inspect/subject.js';
 import type { Log } from '../log.js';
@@ -36,6 +36,8 @@ export class HttpService {
   readonly #delay = new EventLoopDelay();
   readonly #page: StatusPage;
   #isFaulty = false;
+  /** Connections that have had their answer. */
+  readonly #answered = new WeakSet<Socket>();
   readonly #names: ReadonlySet<string>;
   readonly #listening: SocketAddress[] = [];
 
@@ -85,6 +87,7 @@ export class HttpService {
       (request, response) => this.#answer(request, response),
     );
     server.maxConnections = limits.connections;
+    server.maxRequestsPerSocket = 1;
     server.setTimeout(limits.idleMs, (socket) => socket.destroy());
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
@@ -98,6 +101,12 @@ export class HttpService {
   }
 
   #answer(request: IncomingMessage, response: ServerResponse): void {
+    // Node's own limit does not count those of HTTP/1.0. A chunk may hold a thousand, and the answers would all be kept.
+    if (this.#answered.has(request.socket)) {
+      response.writeHead(503, { Connection: 'close' }).end();
+      return;
+    }
+    this.#answered.add(request.socket);
     let reply: Reply | 'stream';
     try {
       reply = this.#reply(request);
@@ -106,7 +115,7 @@ export class HttpService {
       reply = { status: 500, text: 'this cannot be told; the log of the gateway says why\n' };
     }
     if (reply === 'stream') this.#page.stream(response);
-    else send(response, reply, hasBody(request));
+    else send(response, reply);
   }
 
   /** A fault in what is only for looking at must not end the gateway. Said once. */
@@ -174,15 +183,15 @@ export class HttpService {
   }
 }
 
-function send(response: ServerResponse, reply: Reply, isLast: boolean): void {
+function send(response: ServerResponse, reply: Reply): void {
   const { status, text, type = 'text/plain; charset=utf-8', headers = {} } = reply;
   response.writeHead(status, {
     'Content-Type': type,
     'Content-Length': Buffer.byteLength(text),
     'Cache-Control': 'no-store',
     'X-Content-Type-Options': 'nosniff',
-    // What comes of a body is not read.
-    ...(isLast ? { Connection: 'close' } : {}),
+    // One request for a connection: what comes behind it is not read.
+    Connection: 'close',
     ...headers,
   });
   response.end(response.req.method === 'HEAD' ? undefined : text);

@@ -1,10 +1,12 @@
 /** What a reload would change, and whom it would interrupt: found out without changing anything. */
+import { setImmediate } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { createPrefixTable, PrefixTable } from '../../shm/prefix-table.js';
 import { formatPrefix4, formatPrefix6, prefix4Contains } from '../../wire/address.js';
 import { type Changes, changesBetween, withoutFixed } from '../changes.js';
 import { formatToml } from '../config/to-toml.js';
 import type { ExplicitMap, GatewayConfig } from '../config/types.js';
+import { closesNameServer } from '../name-server.js';
 import type { Subject } from './subject.js';
 
 export interface KeyChange {
@@ -28,25 +30,38 @@ export interface Difference {
 
 /** Keys whose values are nobody's business. */
 const SECRET = ['http.token'];
+const LOG_LEVEL = 'log.level';
+/** Maps looked at in one go. */
+const SLICE = 10_000;
 
-export function differenceTo(subject: Subject, after: GatewayConfig): Difference {
+/** Walks a large pool in slices, so that DNS is served in between. */
+export async function differenceTo(subject: Subject, after: GatewayConfig): Promise<Difference> {
   // What the kernel has added is in no file.
   const { deviceAddresses, offloads, ...before } = subject.config;
   const changes = changesBetween(before, after);
   return {
     file: after.file,
     warnings: after.warnings,
-    keys: keyChanges(before, after, changes),
+    keys: keyChanges(before, after, changes, subject.logLevel),
     mapsAdded: without(after.maps, before.maps),
     mapsRemoved: without(before.maps, after.maps),
-    interrupts: interruptions(subject, withoutFixed(before, after), changes),
+    interrupts: await interruptions(subject, withoutFixed(before, after), changes),
   };
 }
 
-function keyChanges(before: GatewayConfig, after: GatewayConfig, changes: Changes): KeyChange[] {
+function keyChanges(
+  before: GatewayConfig,
+  after: GatewayConfig,
+  changes: Changes,
+  logLevel: Subject['logLevel'],
+): KeyChange[] {
   const [old, next] = [tomlValues(before), tomlValues(after)];
   const reasons = new Map(changes.fixed.map(({ key, reason }) => [key, reason]));
-  return [...changes.applied, ...reasons.keys()]
+  // A reload takes back what was set by hand.
+  if (logLevel !== before.log.level) old.set(LOG_LEVEL, `"${logLevel}", set by hand`);
+  const isReset = logLevel !== before.log.level && logLevel !== after.log.level;
+  const keys = new Set([...changes.applied, ...(isReset ? [LOG_LEVEL] : []), ...reasons.keys()]);
+  return [...keys]
     .filter((key) => key !== 'map')
     .map((key) => {
       const isSecret = SECRET.includes(key);
@@ -80,7 +95,7 @@ function without(maps: readonly ExplicitMap[], others: readonly ExplicitMap[]): 
   return maps.map(text).filter((map) => !known.has(map));
 }
 
-function interruptions(subject: Subject, after: GatewayConfig, changes: Changes): string[] {
+async function interruptions(subject: Subject, after: GatewayConfig, changes: Changes): Promise<string[]> {
   const before = subject.config;
   const lines: string[] = [];
   if (!isDeepStrictEqual(before.pref64, after.pref64) && before.pref64 !== null) {
@@ -88,10 +103,15 @@ function interruptions(subject: Subject, after: GatewayConfig, changes: Changes)
       `every flow to an address under ${formatPrefix6(before.pref64)}: that prefix is served no more`,
     );
   }
-  const ending = endingMaps(subject, after);
+  const { ending, resting } = await endingMaps(subject, after);
   if (ending > 0) {
     lines.push(
       `${ending} dynamic ${ending === 1 ? 'map ends' : 'maps end'}: those hosts get another address with their next packet, and their flows break`,
+    );
+  }
+  if (resting > 0) {
+    lines.push(
+      `${resting} dynamic ${resting === 1 ? 'map comes' : 'maps come'} to rest: those hosts get the same address again with their next packet, unless others have needed it; nothing reaches them before`,
     );
   }
   const removed = without(before.maps, after.maps).length;
@@ -99,41 +119,55 @@ function interruptions(subject: Subject, after: GatewayConfig, changes: Changes)
     lines.push(
       `flows of ${removed} explicit ${removed === 1 ? 'map that goes' : 'maps that go'} away or change`,
     );
-  if (
-    changes.applied.some((key) => key.startsWith('dns64.')) ||
-    !isDeepStrictEqual(before.pref64, after.pref64)
-  ) {
-    if (subject.dns64 !== undefined)
-      lines.push('DNS queries in flight: DNS64 starts anew, with an empty cache');
-  }
+  if (subject.dns64 !== undefined && closesNameServer(before, after))
+    lines.push('DNS queries in flight and TCP connections for DNS: other addresses are listened on, or none');
   if (changes.applied.some((key) => key.startsWith('http.')))
     lines.push('HTTP connections (metrics): its listener starts anew');
   return lines;
 }
 
-/** Live maps that have no place in the next configuration. */
-function endingMaps({ config, dataplane }: Subject, after: GatewayConfig): number {
+/** Live maps that have no place in the next configuration, and those that are only too old for its lifetime. */
+async function endingMaps(
+  { config, dataplane }: Subject,
+  after: GatewayConfig,
+): Promise<{ ending: number; resting: number }> {
   const { keeper } = dataplane;
-  if (keeper === undefined) return 0;
   const { pool4 } = after;
   const onDevice = after.device.configure ? after.device.addresses : config.deviceAddresses;
+  const concerns = ({ mapLifetimeSec, maps, ipv4Address }: GatewayConfig) => ({
+    mapLifetimeSec,
+    maps,
+    ipv4Address,
+  });
+  let [ending, resting] = [0, 0];
+  if (
+    keeper === undefined ||
+    (isDeepStrictEqual(config.pool4, pool4) &&
+      isDeepStrictEqual(concerns(config), concerns(after)) &&
+      isDeepStrictEqual(config.deviceAddresses, onDevice))
+  ) {
+    return { ending, resting };
+  }
   const own = new Set([
     after.ipv4Address | 0,
     ...onDevice.map((on) => (on.family === 4 ? on.address | 0 : 0)),
   ]);
   const maps4 = new PrefixTable(createPrefixTable(after.maps, 4));
   const maps6 = new PrefixTable(createPrefixTable(after.maps, 6));
-  const nowSec = dataplane.nowSec();
-  let count = 0;
-  for (const { ipv4, host, lastUsedSec, live } of keeper.pool.entries()) {
-    if (!live) continue;
-    const stays =
-      pool4 !== null &&
-      prefix4Contains(pool4, ipv4) &&
-      nowSec - lastUsedSec <= after.mapLifetimeSec &&
-      !own.has(ipv4 | 0) &&
-      (maps4.isEmpty || (maps4.find4(ipv4) < 0 && maps6.find6(...host) < 0));
-    if (!stays) count++;
+  const { pool } = keeper;
+  for (let from = 0; from < pool.size; from += SLICE) {
+    const nowSec = dataplane.nowSec();
+    for (const { ipv4, host, lastUsedSec, live } of pool.entries(from, Math.min(from + SLICE, pool.size))) {
+      if (!live) continue;
+      const hasPlace =
+        pool4 !== null &&
+        prefix4Contains(pool4, ipv4) &&
+        !own.has(ipv4 | 0) &&
+        (maps4.isEmpty || (maps4.find4(ipv4) < 0 && maps6.find6(...host) < 0));
+      if (!hasPlace) ending++;
+      else if (nowSec - lastUsedSec > after.mapLifetimeSec && !keeper.isPinned(pool.indexOf(ipv4))) resting++;
+    }
+    await setImmediate();
   }
-  return count;
+  return { ending, resting };
 }

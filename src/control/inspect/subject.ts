@@ -57,8 +57,13 @@ export interface Subject {
   logLevel: LogConfig['level'];
   /** Logs what somebody has done by hand. */
   note(event: string, message: string): void;
-  /** Reads the configuration anew. Throws ConfigError, or an Error that says what to do. */
-  load(): Loaded;
+  /**
+   * Reads the configuration anew. Throws ConfigError, or an Error that says what to do; for other than a dry run that is a failed
+   * reload.
+   */
+  load(isDryRun: boolean): Loaded;
   /** Brings a configuration into force, as given. */
   reload(given: GatewayConfig): Promise<Changes>;
+  /** Writes dynamic.map anew. Rejects where it cannot. */
+  save(): Promise<void>;
 }

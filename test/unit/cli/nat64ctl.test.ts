@@ -1,8 +1,9 @@
 /** nat64ctl against a control socket: tables, JSON, errors with what to do, completion and manual page. */
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { createServer, type Socket } from 'node:net';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -10,8 +11,9 @@ import type { Command } from 'commander';
 import { bashCompletion } from '#nat64d/cli/ctl/completion.js';
 import { formatAnything, formatDuration, formatRate, formatTable } from '#nat64d/cli/ctl/format.js';
 import { buildProgram } from '#nat64d/cli/ctl/program.js';
-import { CommandError } from '#nat64d/cli/ctl/session.js';
+import { CommandError, withGateway } from '#nat64d/cli/ctl/session.js';
 import { drawTop, type TopEvent } from '#nat64d/cli/ctl/top.js';
+import { encodeMessage } from '#nat64d/control/control-socket/protocol.js';
 import type { Dns64 } from '#nat64d/control/dns64/index.js';
 import { SocketLab } from '../../helpers/socket-lab.js';
 import { TestSubject } from '../../helpers/subject.js';
@@ -54,6 +56,34 @@ test('status is a table for people and an object for programs', async () => {
   assert.match(text, /^pool +10\.64\.0\.0\/16: 1 live of 65,533 \(0\.0 %\), 0 at rest, 65,532 free$/m);
   assert.match(text, /^v6-to-v4 +0 b\/s, 0 frames\/s$/m);
   assert.equal((JSON.parse(await ctl('status', '--json')) as { pref64: string }).pref64, '64:ff9b:1::/96');
+});
+
+test('whatever answers instead of a gateway, there is a message and no stack', async () => {
+  mkdirSync(dirname(lab.path), { recursive: true });
+  for (const [answer, pattern] of [
+    [() => {}, /says nothing.*0\.1 s/],
+    [(socket: Socket) => void socket.end(), /closed the connection/],
+    [(socket: Socket) => void socket.end('HTTP/1.1 400 Bad Request\r\n'), /too long/],
+    [
+      // Says hello, and ends in the middle of the reply.
+      (socket: Socket) =>
+        void socket.end(
+          Buffer.concat([encodeMessage({ hello: 'nat64d', protocol: 1 }), Buffer.of(0, 0, 0, 9, 1)]),
+        ),
+      /closed the connection/,
+    ],
+  ] as const) {
+    const server = createServer((socket) => {
+      socket.on('error', () => {}).resume();
+      answer(socket);
+    }).listen(lab.path);
+    await once(server, 'listening');
+    await assert.rejects(
+      withGateway(lab.path, (client) => client.request('status'), 100),
+      (error) => error instanceof CommandError && pattern.test(error.message),
+    );
+    await new Promise((resolve) => server.close(resolve));
+  }
 });
 
 test('maps: sorted by each key, of a host only, as JSON', async () => {

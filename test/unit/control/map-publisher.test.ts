@@ -65,7 +65,10 @@ test('a map withdrawn before it could be published never appears', async () => {
   state[epochWord(1)] = EPOCH_BUSY;
   publisher.withdraw(3);
   publisher.publish(3, B);
+  let told = 0;
+  publisher.whenPublished(3, () => told++);
   publisher.withdraw(3);
+  assert.equal(told, 1, 'who waits for it is not left waiting');
   state[epochWord(1)] = 0;
   await sleep(10);
   assert.equal(find(B), -1);

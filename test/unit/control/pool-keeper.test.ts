@@ -14,7 +14,7 @@ import { formatAddress4, type Prefix4 } from '#nat64d/wire/address.js';
 import { address6 } from '../../helpers/harness.js';
 
 const HOST = address6('2001:db8:1::2');
-const nowSec = CLOCK_START_SEC;
+let nowSec = CLOCK_START_SEC;
 
 function configOf(toml: string): EffectiveConfig {
   const config = parseConfig(toml, 'f');
@@ -60,4 +60,16 @@ test('an address that an explicit map takes is pinned no more, whoever gets it l
   assert.equal(keeper.pinnedCount, 0);
   assert.equal(keeper.pool.assign(HOST, nowSec), index);
   assert.ok(!keeper.isPinned(index));
+});
+
+test('a pinned map lives through a reload with a shorter lifetime than it has been silent', () => {
+  const before = keeperOf('map-lifetime = 7200');
+  const index = before.pool.assign(HOST, nowSec);
+  before.pin(index);
+  nowSec += 3000;
+  const after = keeperOf('map-lifetime = 60');
+  after.inherit(before);
+  assert.equal(after.pool.entry(index)?.live, true);
+  after.tick(nowSec);
+  assert.ok(after.isPinned(index));
 });

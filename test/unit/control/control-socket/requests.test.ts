@@ -172,7 +172,7 @@ test('reload: a dry run tells what differs and who is interrupted, and changes n
       'every flow to an address under 64',
       '1 dynamic map ends',
       'flows of 1 explicit map that goes away or change',
-      'DNS queries in flight',
+      'DNS queries in flight and TCP connections for DNS',
       'HTTP connections (metrics)',
     ],
   );
@@ -209,10 +209,79 @@ test('a shorter lifetime and a map that claims a host end the maps that they con
     const { interrupts } = (await client.request('reload', { isDryRun: true })) as Difference;
     return interrupts.find((line) => line.includes('dynamic')) ?? '';
   };
-  assert.match(await ending('map-lifetime = 60'), /^2 dynamic maps end/);
-  assert.match(await ending(`[[map]]\nipv4 = "198.51.100.7"\nipv6 = "${HOST}"`), /^1 dynamic map ends/);
+  assert.match(await ending('map-lifetime = 60'), /^2 dynamic maps come to rest: .* the same address again/);
+  assert.match(
+    await ending(`[[map]]\nipv4 = "198.51.100.7"\nipv6 = "${HOST}"`),
+    /^1 dynamic map ends: .* another address/,
+  );
+  // One that is pinned counts as used.
+  await client.request('map-pin', { address: HOST });
+  assert.match(await ending('map-lifetime = 60'), /^1 dynamic map comes to rest/);
   assert.match(await ending('pool4 = false\nipv4-address = "192.0.2.1"'), /^3 dynamic maps end/);
   assert.equal(await ending('pool4 = "10.64.0.0/15"\n[log]\nlevel = "debug"'), '');
+});
+
+test('DNS64 is interrupted where its listeners close, and by nothing else', async () => {
+  const { subject, client } = await serve();
+  for (const [toml, isInterrupting] of [
+    ['wkpf-strict = false\n[dns64]\nforwarders = ["192.0.2.1"]\n', false],
+    ['[dns64]\nlisten = ["127.0.0.1"]\n', true],
+    ['[dns64]\nenabled = false\n', true],
+  ] as const) {
+    subject.toml = toml;
+    const { interrupts } = (await client.request('reload', { isDryRun: true })) as Difference;
+    assert.deepEqual(
+      interrupts.map((line) => line.split(':')[0]),
+      isInterrupting ? ['DNS queries in flight and TCP connections for DNS'] : [],
+      toml,
+    );
+  }
+});
+
+test('a log level set by hand that a reload takes back is told', async () => {
+  const { client } = await serve();
+  await client.request('log-level', { level: 'debug' });
+  const { keys } = (await client.request('reload', { isDryRun: true })) as Difference;
+  assert.deepEqual(keys, [
+    { key: 'log.level', before: '"debug", set by hand', after: null, needsRestart: null },
+  ]);
+});
+
+test('a reload that fails counts, a dry run does not', async () => {
+  const { subject, client } = await serve();
+  subject.toml = 'pool5 = 1\n';
+  await assert.rejects(client.request('reload', { isDryRun: true }));
+  assert.equal(subject.reloads.failed, 0);
+  await assert.rejects(client.request('reload'));
+  assert.equal(subject.reloads.failed, 1);
+});
+
+test('a map that is dropped is gone from the disk as well; where that fails, it is said', async () => {
+  const { subject, client } = await serve();
+  subject.assign(HOST);
+  let saves = 0;
+  subject.save = async () => {
+    saves++;
+  };
+  await client.request('map-drop', { address: HOST });
+  assert.equal(saves, 1);
+  subject.assign(HOST);
+  subject.save = async () => {
+    throw new Error('no space');
+  };
+  await assert.rejects(
+    client.request('map-drop', { address: HOST }),
+    /no space.*a crash would bring it back/,
+  );
+  assert.equal(subject.keeper.pool.liveCount, 0);
+});
+
+test('map-show is of one address', async () => {
+  const { client } = await serve(MAP);
+  await assert.rejects(
+    client.request('map-show', { address: '0.0.0.0/0' }),
+    /network.*maps --host 0\.0\.0\.0\/0/,
+  );
 });
 
 test('log level', async () => {

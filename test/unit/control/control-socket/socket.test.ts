@@ -7,7 +7,8 @@ import { chmodSync, existsSync, mkdirSync, statSync, writeFileSync } from 'node:
 import { dirname } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { pack } from 'msgpackr';
-import { encodeMessage } from '#nat64d/control/control-socket/protocol.js';
+import { encodeMessage, MessageReader } from '#nat64d/control/control-socket/protocol.js';
+import { checkGroup } from '#nat64d/control/control-socket/server.js';
 import { VERSION } from '#nat64d/control/version.js';
 import { HELLO, SocketLab } from '../../../helpers/socket-lab.js';
 import { TestSubject } from '../../../helpers/subject.js';
@@ -98,6 +99,83 @@ for (const [what, bytes, pattern] of [
     await raw.closed;
   });
 }
+
+test('what follows a message that is too long is neither kept nor answered', async () => {
+  await lab.open(new TestSubject());
+  const raw = await lab.raw(HELLO, Buffer.of(0x7f, 0xff, 0xff, 0xff));
+  await raw.message(1);
+  for (let i = 0; i < 50; i++) {
+    raw.socket.write(Buffer.alloc(4096, 0x7f));
+    await new Promise(setImmediate);
+  }
+  await raw.closed;
+  assert.equal(raw.messages.length, 2);
+});
+
+test('a reader that has failed takes nothing more', () => {
+  const reader = new MessageReader(10);
+  assert.throws(() => [...reader.read(Buffer.of(0, 0, 1, 0))], /too long/);
+  assert.deepEqual([...reader.read(encodeMessage({ a: 1 }))], []);
+});
+
+test('requests of all clients run one by one, each in a turn of its own', async () => {
+  const subject = new TestSubject();
+  await lab.open(subject);
+  const clients = await Promise.all(Array.from({ length: 3 }, () => lab.client()));
+  let turn = 0;
+  let isOver = false;
+  const count = () => {
+    turn++;
+    if (!isOver) setImmediate(count);
+  };
+  setImmediate(count);
+  const turns: number[] = [];
+  Object.defineProperty(subject.dataplane, 'workers', {
+    get: () => {
+      turns.push(turn);
+      return [];
+    },
+  });
+  await Promise.all(clients.flatMap((client) => [1, 2, 3, 4].map(() => client.request('workers'))));
+  isOver = true;
+  assert.equal(turns.length, 12);
+  assert.equal(new Set(turns).size, 12);
+});
+
+test('one reload or dry run at a time', async () => {
+  const subject = new TestSubject();
+  let release = () => {};
+  const held = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const reload = subject.reload.bind(subject);
+  subject.reload = async (given) => {
+    await held;
+    return reload(given);
+  };
+  await lab.open(subject);
+  const [one, other] = [await lab.client(), await lab.client()];
+  const first = one.request('reload');
+  await one.request('counters');
+  await assert.rejects(other.request('reload', { isDryRun: true }), { code: 'busy' });
+  release();
+  await first;
+  assert.ok(await other.request('reload', { isDryRun: true }));
+});
+
+test('a socket that is retired lets the replies out that it owes, and then its clients go', async () => {
+  const subject = new TestSubject();
+  const control = await lab.open(subject);
+  const reload = subject.reload.bind(subject);
+  subject.reload = async (given) => {
+    control.retire();
+    assert.ok(!existsSync(lab.path));
+    return reload(given);
+  };
+  const client = await lab.client();
+  assert.ok(await client.request('reload'));
+  assert.match((await client.closed).message, /has closed the connection/);
+});
 
 test('a client that never says hello is let go', async () => {
   await lab.open(new TestSubject(), { limits: { helloMs: 50 } });
@@ -200,6 +278,13 @@ test('the socket is for its owner and its group, from the first moment on, and g
   assert.equal(gid, 65534);
   await control.close();
   assert.ok(!existsSync(lab.path));
+});
+
+test('a group is looked for without a socket', () => {
+  checkGroup('65534');
+  checkGroup('root');
+  for (const group of ['no-such-group', '4294967296'])
+    assert.throws(() => checkGroup(group), /no such group/);
 });
 
 test('an unknown group is an error, and leaves no socket', async () => {

@@ -82,6 +82,8 @@ test('metrics: what is counted appears, by direction and reason', async () => {
   subject.counters['frames-in-v6'] = 7;
   subject.counters['drop-v4-no-map-destination'] = 3;
   subject.counters['drop-ttl'] = 2;
+  subject.counters['drop-v4-address'] = 4;
+  subject.counters['drop-v6-address'] = 5;
   subject.assignments.times.observe(4e-6);
   subject.assignments.times.observe(10);
   const port = await serve(subject);
@@ -93,6 +95,9 @@ test('metrics: what is counted appears, by direction and reason', async () => {
     'nat64d_frames_received_total{direction="v4-to-v6"} 0',
     'nat64d_drops_total{reason="v4-no-map-destination",direction="v4-to-v6"} 3',
     'nat64d_drops_total{reason="ttl"} 2',
+    // Of a frame of either direction.
+    'nat64d_drops_total{reason="v4-address"} 4',
+    'nat64d_drops_total{reason="v6-address"} 5',
     'nat64d_maps{state="explicit"} 1',
     'nat64d_maps{state="live"} 1',
     'nat64d_map_assignment_seconds_bucket{le="0.000002"} 0',
@@ -237,6 +242,51 @@ test('it is read-only, takes no body, and knows its paths', async () => {
     await raw(port, `GET /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n`),
     /^HTTP\/1\.1 413 /,
   );
+});
+
+for (const [version, headers] of [
+  ['1.1', ''],
+  ['1.0', 'Connection: keep-alive\r\n'],
+] as const) {
+  test(`of requests in a row on one connection only the first is answered, HTTP/${version}`, async () => {
+    let asked = 0;
+    const subject = new TestSubject();
+    const port = await serve(subject, {
+      subject: () => {
+        asked++;
+        return subject;
+      },
+    });
+    const before = asked;
+    const text = await raw(
+      port,
+      `GET /api/maps HTTP/${version}\r\nHost: 127.0.0.1\r\n${headers}\r\n`.repeat(1000),
+    );
+    assert.match(text, /^HTTP\/1\.1 200 /);
+    assert.equal(text.match(/^HTTP\/1\.1 200 /gm)?.length, 1);
+    // The page's own look each second may be among them.
+    assert.ok(asked - before <= 3, `${asked - before}`);
+  });
+}
+
+test('behind a stream no request is looked at', async () => {
+  let asked = 0;
+  const subject = new TestSubject();
+  const port = await serve(subject, {
+    subject: () => {
+      asked++;
+      return subject;
+    },
+  });
+  const socket = connect(port, '127.0.0.1');
+  socket.on('error', () => {});
+  socket.write('GET /api/stream HTTP/1.1\r\nHost: localhost\r\n\r\n');
+  await once(socket, 'data');
+  asked = 0;
+  socket.write('GET /api/maps HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(1000));
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  assert.ok(asked <= 2, `${asked}`);
+  socket.destroy();
 });
 
 for (const [what, bytes, status] of [

@@ -117,6 +117,27 @@ test('a stream tells of each second; events and configuration only where they ar
   assert.equal(history.v6ToV4Bits.length, history.at.length);
 });
 
+test('the configuration is written down once for all seconds, with the number of its maps', async () => {
+  const map = (i: number) => `[[map]]\nipv4 = "198.51.100.${i}"\nipv6 = "2001:db8:9::${i}"\n`;
+  const subject = new TestSubject(map(1) + map(2));
+  let written = 0;
+  const { wkpfStrict } = subject.config;
+  Object.defineProperty(subject.config, 'wkpfStrict', {
+    enumerable: true,
+    get() {
+      written++;
+      return wkpfStrict;
+    },
+  });
+  const stream = messages(await serve(subject));
+  const { config } = (await stream.next()).value as PageEvent;
+  await stream.next();
+  await stream.return(undefined);
+  assert.match(config ?? '', /^# 2 explicit maps$/m);
+  assert.doesNotMatch(config ?? '', /198\.51\.100/);
+  assert.equal(written, 1);
+});
+
 test('maps are searched by address and network; anything else is refused', async () => {
   const subject = new TestSubject();
   for (const host of ['2001:db8:1::2', '2001:db8:2::2']) subject.assign(host);
@@ -243,6 +264,20 @@ describe('in Chromium', () => {
       }
     });
   }
+
+  test('a stream that is refused for good is asked for again', async () => {
+    const subject = new TestSubject();
+    const url = await serve(subject);
+    const page = await browser.newPage();
+    let refusals = 0;
+    await page.route('**/api/stream', (route) =>
+      refusals++ === 0 ? route.fulfill({ status: 503, body: 'no' }) : route.continue(),
+    );
+    await page.goto(url);
+    await page.getByText('serves').waitFor();
+    assert.ok(refusals > 1);
+    await page.close();
+  });
 
   test('a gateway that goes away is said to be gone, and found again', async () => {
     const subject = new TestSubject();
