@@ -1,34 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { MessageChannel } from 'node:worker_threads';
 import { rehearse } from '#nat64d/dataplane/rehearsal.js';
 import { createCounters, readCounters } from '#nat64d/shm/counters.js';
-import { createFrameRing } from '#nat64d/shm/frame-ring.js';
-import { createHostRing } from '#nat64d/shm/host-ring.js';
-import { createPrefixTable } from '#nat64d/shm/prefix-table.js';
-import { createSharedState } from '#nat64d/shm/shared-state.js';
-import type { TranslatorSettings, WorkerTask } from '#nat64d/shm/worker-task.js';
-import { DEFAULT_SETTINGS, Harness, prefix6 } from '../../helpers/harness.js';
-
-function makeTask(settings: Partial<TranslatorSettings>): WorkerTask {
-  const { port1, port2 } = new MessageChannel();
-  port2.close();
-  return {
-    worker: 0,
-    workerCount: 1,
-    fd: -1,
-    settings: { ...DEFAULT_SETTINGS, ...settings },
-    hosts: new Harness().hostBuffers,
-    maps4: createPrefixTable([], 4),
-    maps6: createPrefixTable([], 6),
-    state: createSharedState(1).buffer as SharedArrayBuffer,
-    counters: createCounters(1),
-    ring: createFrameRing(),
-    questions: createHostRing(16),
-    answers: createHostRing(16),
-    port: port1,
-  };
-}
+import { prefix6 } from '../../helpers/harness.js';
+import { makeTask } from '../../helpers/worker-task.js';
 
 const turns = async (count: number) => {
   for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve));

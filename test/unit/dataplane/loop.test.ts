@@ -1,0 +1,119 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type FrameIo, Loop } from '#nat64d/dataplane/loop.js';
+import { readCounters } from '#nat64d/shm/counters.js';
+import { HEADROOM } from '#nat64d/shm/frame-ring.js';
+import { HOST6 } from '../../helpers/harness.js';
+import { bytes, icmp, ipv6, udp } from '../../helpers/packet.js';
+import { makeTask } from '../../helpers/worker-task.js';
+
+const SERVER = { src: HOST6, dst: '64:ff9b:1::8.8.8.8' };
+const datagram = (size = 64) => ipv6(SERVER, udp({}, bytes(size)));
+const echo = () => ipv6(SERVER, icmp({ type: 128 }, bytes(8)));
+
+/** A device that has these frames, and does not take those of its writes whose number is in `refuses`. */
+class Device implements FrameIo {
+  readonly asked: string[] = [];
+  written = 0;
+
+  constructor(
+    private readonly frames: Uint8Array[],
+    private readonly refuses: readonly number[] = [],
+  ) {}
+
+  readonly read: FrameIo['read'] = (_fd, ring, start, _end, _headroom, offsets, maxFrames) => {
+    this.asked.push(`read ${maxFrames}`);
+    const taken = this.frames.splice(0, maxFrames);
+    let end = start;
+    for (const [i, frame] of taken.entries()) {
+      const at = Math.ceil((end + HEADROOM) / 16) * 16;
+      ring.fill(0, at - 10, at);
+      ring.set(frame, at);
+      offsets.set([at, frame.length], 2 * i);
+      end = at + frame.length;
+    }
+    return taken.length;
+  };
+
+  readonly wait: FrameIo['wait'] = () => {
+    this.asked.push('wait');
+    return this.frames.length > 0;
+  };
+
+  readonly write: FrameIo['write'] = (_fd, _bytes, list, count, refused) => {
+    this.asked.push(`write ${count}`);
+    let refusals = 0;
+    for (let i = 0, at = 0; i < count; i++) {
+      const pieces = list[at] as number;
+      if (this.refuses.includes(this.written++)) {
+        list[at] = -pieces;
+        refusals++;
+      }
+      at += 1 + 2 * pieces;
+    }
+    refused[0] = refusals;
+    return count - refusals;
+  };
+}
+
+function serve(device: Device, coalesce: 'none' | 'all' = 'all') {
+  const task = makeTask({ coalesce });
+  const loop = new Loop(task, () => {}, device);
+  return { loop, count: () => readCounters(task.counters), close: () => task.port.close() };
+}
+
+test('a sparse queue is read again behind the write, then waited for a moment', () => {
+  const device = new Device([echo(), echo()]);
+  const { loop, close } = serve(device);
+  loop.serve();
+  assert.deepEqual(device.asked, ['read 1', 'write 1', 'read 1', 'write 1', 'read 256', 'wait']);
+  close();
+});
+
+test('a readable queue that has nothing is not waited for', () => {
+  const device = new Device([]);
+  const { loop, close } = serve(device);
+  loop.serve();
+  assert.deepEqual(device.asked, ['read 1']);
+  close();
+});
+
+test('the event loop gets its turn after 1024 frames, and after 64 bursts', () => {
+  const full = serve(new Device(Array.from({ length: 3000 }, () => echo())));
+  full.loop.serve();
+  assert.equal(full.count()['frames-in-v6'], 1026, 'two sparse reads and four bursts');
+  full.close();
+
+  const frames = [echo()];
+  const trickle = new Device(frames);
+  // The next one is always there in time.
+  Object.assign(trickle, { wait: () => frames.push(echo()) > 0 });
+  const slow = serve(trickle);
+  slow.loop.serve();
+  assert.equal(slow.count().bursts, 64);
+  slow.close();
+});
+
+for (const [what, refuses, expected] of [
+  ['nothing', [], { 'frames-out': 4, 'bytes-out': 3 * 92 + 36, 'write-refused': 0 }],
+  ['a super-frame of three', [0], { 'frames-out': 1, 'bytes-out': 36, 'write-refused': 3 }],
+  ['the echo', [1], { 'frames-out': 3, 'bytes-out': 3 * 92, 'write-refused': 1 }],
+  ['all', [0, 1], { 'frames-out': 0, 'bytes-out': 0, 'write-refused': 4 }],
+] as const) {
+  test(`what a device refuses is counted as the frames that it was joined from, and not tried again: ${what}`, () => {
+    const device = new Device(
+      [echo(), echo(), datagram(), datagram(), datagram(), echo()],
+      [0, 1, ...refuses.map((n) => n + 2)],
+    );
+    const { loop, count, close } = serve(device);
+    // The first two come one by one.
+    loop.serve();
+    const counters = count();
+    assert.deepEqual(
+      Object.fromEntries(Object.keys(expected).map((name) => [name, counters[name as 'frames-out']])),
+      { ...expected, 'write-refused': expected['write-refused'] + 2 },
+    );
+    assert.equal(device.written, 4);
+    close();
+  });
+}
