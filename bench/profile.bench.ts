@@ -42,18 +42,14 @@ const LOADS: readonly ProfiledLoad[] = [
 /** Parts of the work, by the first function of a stack, from the innermost out, that tells. */
 const PARTS: readonly [part: string, innermost: boolean, pattern: RegExp][] = [
   ['copying between kernel and ring', true, /^(_?copy_(to|from)_iter|copy_user|rep_movs)/],
-  [
-    'forwarding what was written (kernel)',
-    false,
-    /^(netif_receive_skb|netif_rx|__netif_receive_skb|tun_get_user_forward)/,
-  ],
+  ['forwarding what was written (kernel)', false, /^(netif_receive_skb|netif_rx|__netif_receive_skb)/],
   [
     'writing to the device',
     false,
     /^(tun_chr_write_iter|ksys_write|do_writev|__x64_sys_writev?|writev?|__GI___libc_write)$/,
   ],
   ['reading from the device', false, /^(tun_chr_read_iter|ksys_read|__x64_sys_read|read)$/],
-  ['waiting for frames', false, /epoll/],
+  ['waiting for frames', false, /poll/],
   ['other system calls', false, /^(do_syscall_64|entry_SYSCALL)/],
   ['verifying checksums', false, /^sum_ranges/],
   ['joining frames (JavaScript)', false, /coalesce\.js/],
@@ -67,7 +63,7 @@ function partOf(stack: readonly string[]): string {
   for (const [part, innermost, pattern] of PARTS) {
     if (innermost ? pattern.test(inner ?? '') : stack.some((frame) => pattern.test(frame))) return part;
   }
-  return "Node's own";
+  return 'the rest: interrupts, the event loop';
 }
 
 /** Stacks of `perf script`, innermost first, idle ones left out. */
@@ -137,12 +133,7 @@ export async function run(): Promise<void> {
     await openSink(lab);
     lab.spawn(lab.server, join(iperf.root, 'usr/bin/iperf3'), ['-s'], iperf.env);
     for (const load of LOADS) {
-      const nodeOptions = [
-        '--perf-basic-prof',
-        '--interpreted-frames-native-stack',
-        '--no-logfile-per-isolate',
-        '--logfile=/dev/null',
-      ];
+      const nodeOptions = ['--perf-basic-prof', '--no-logfile-per-isolate', '--logfile=/dev/null'];
       const running = await nat64d(1, { nodeOptions }).start(lab);
       const pid = running.pid as number;
       pin(pid, GATEWAY_CPU);
