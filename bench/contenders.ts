@@ -63,6 +63,8 @@ export interface OursOptions {
   readonly nodeOptions?: readonly string[];
   /** Keys before the first table. */
   readonly top?: string;
+  /** The dynamic pool; POOL4 unless told. */
+  readonly pool4?: string;
 }
 
 /** Starts the gateway with this many workers. */
@@ -71,7 +73,7 @@ export async function startNat64d(
   workers: number,
   options: OursOptions = {},
 ): Promise<{ gateway: GatewayProcess; running: Running }> {
-  const top = `workers = ${workers}\npool4 = "${POOL4}"\nmax-maps-per-64 = 0\n${options.top ?? ''}`;
+  const top = `workers = ${workers}\npool4 = "${options.pool4 ?? POOL4}"\nmax-maps-per-64 = 0\n${options.top ?? ''}`;
   const toml = `${top}[device]\nmasquerade = false\n${options.device ?? ''}\n[dns64]\nenabled = false\n`;
   // Its hosts are to be new ones.
   rmSync(join(lab.folder, 'data'), { recursive: true, force: true });

@@ -147,6 +147,9 @@ declare namespace native {
   /** Makes a folder the root of the whole process, and its working folder. Node remembers the old one: `process.chdir('/')`. */
   function chroot(path: string): void;
 
+  /** malloc_trim(3): gives free memory of every thread's arena back to the system. Nothing where the C library has no such call. */
+  function releaseMemory(): void;
+
   /**
    * Replaces this program by another in the same process (execve): the same pid, parent and standard streams. Comes back
    * only by an exception. `env` holds NAME=VALUE.

@@ -13,6 +13,7 @@ static bool define_functions(napi_env env, napi_value exports) {
       {"setNoNewPrivs", set_no_new_privs},
       {"dropBoundingSet", drop_bounding_set},
       {"chroot", change_root},
+      {"releaseMemory", release_memory},
       {"exec", execute},
       {"openDatagram", open_datagram},
       {"sendDatagram", send_datagram},

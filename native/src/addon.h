@@ -37,6 +37,7 @@ napi_value sum_ranges(napi_env env, napi_callback_info info);
 napi_value set_no_new_privs(napi_env env, napi_callback_info info);
 napi_value drop_bounding_set(napi_env env, napi_callback_info info);
 napi_value change_root(napi_env env, napi_callback_info info);
+napi_value release_memory(napi_env env, napi_callback_info info);
 napi_value execute(napi_env env, napi_callback_info info);
 
 /* datagram.c */

@@ -15,6 +15,7 @@ import type { Loaded, ReloadCounts, Subject } from './inspect/subject.js';
 import { lockInstance } from './instance-lock.js';
 import { interfaceAddresses } from './kernel-addresses.js';
 import { type Log, plainLog, silent } from './log.js';
+import { releaseMemoryRegularly } from './memory.js';
 import { isSameNameServer, reloadNameServer, startNameServer } from './name-server.js';
 import { configureNetdev, type Netdev, netdevSettings, recoverSysctls } from './netdev/index.js';
 import { type OpenDevice, openDevice } from './queues.js';
@@ -114,6 +115,7 @@ export class Gateway {
     this.#translation = translation;
     this.#undo.push(() => translation.stop());
     this.#followAddresses();
+    this.#undo.push(releaseMemoryRegularly());
     this.#undo.push(() => this.#dns64?.close());
     this.#useDns64(config, await startNameServer(config, log));
     this.#undo.push(() => this.#http?.close());

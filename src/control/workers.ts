@@ -57,6 +57,9 @@ export interface WorkerState {
   readonly restarts: number;
 }
 
+/** A worker allocates next to nothing; V8 would let it collect 48 MiB of that before it looked. */
+const YOUNG_MIB = 6;
+
 export class Workers {
   readonly #options: WorkersOptions;
   readonly #piscina: Piscina;
@@ -80,6 +83,7 @@ export class Workers {
       // The tasks never end, so there is no next one to wait for; waiting on a futex would only block the event loop.
       atomics: 'disabled',
       recordTiming: false,
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB },
     });
     // A task's own promise tells of its end; an error without a task is logged, never thrown.
     this.#piscina.on('error', (error: unknown) => {

@@ -1,6 +1,5 @@
 /** Which name servers to forward to. */
-import { readFileSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { readFileSync, statSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { equalAddress6, parseAddress6, UNSPECIFIED6 } from '../../wire/address.js';
@@ -30,6 +29,16 @@ export function readResolvConf(path: string): ForwarderConfig[] {
   }
 }
 
+/** Another one after each change of the file, or of what its path leads to. */
+function versionOf(path: string): string {
+  try {
+    const { dev, ino, size, mtimeNs, ctimeNs } = statSync(path, { bigint: true });
+    return `${dev} ${ino} ${size} ${mtimeNs} ${ctimeNs}`;
+  } catch {
+    return '';
+  }
+}
+
 /**
  * Tells of the name servers of a resolv.conf whenever they have changed. One that is missing or names none, as while it is
  * written, changes nothing.
@@ -44,21 +53,18 @@ export function followResolvConf(
 ): () => void {
   const textOf = (servers: readonly ForwarderConfig[]) => servers.map(({ address }) => address).join();
   let known = textOf(last);
-  let isEnded = false;
-  const look = async () => {
-    const servers = nameServers(await readFile(path, 'utf8').catch(() => ''));
-    if (!isEnded && servers.length > 0 && textOf(servers) !== known) {
-      known = textOf(servers);
-      onChange(servers);
-    }
-    if (!isEnded) timer.refresh();
-  };
-  const timer = setTimeout(() => void look(), everyMs);
+  let version = '';
+  const timer = setInterval(() => {
+    const now = versionOf(path);
+    if (now === version) return;
+    version = now;
+    const servers = readResolvConf(path);
+    if (servers.length === 0 || textOf(servers) === known) return;
+    known = textOf(servers);
+    onChange(servers);
+  }, everyMs);
   timer.unref();
-  return () => {
-    isEnded = true;
-    clearTimeout(timer);
-  };
+  return () => clearInterval(timer);
 }
 
 export interface Forwarders {

@@ -118,3 +118,15 @@ test('datagrams arrive whole, by path and by abstract name; a listener that has 
     native.closeQueue(fd);
   }
 });
+
+test('releaseMemory gives back what was freed below what is still used', () => {
+  const { stdout, stderr } = inChild(
+    `require('v8').setFlagsFromString('--expose-gc'); const gc = require('vm').runInNewContext('gc');
+     let blocks = Array.from({ length: 600 }, () => Buffer.allocUnsafeSlow(100_000).fill(1));
+     const last = blocks.at(-1); blocks = undefined;
+     setTimeout(() => gc(), 1);
+     setTimeout(() => { const before = process.memoryUsage.rss(); native.releaseMemory();
+       console.log(before - process.memoryUsage.rss() > 20_000_000, last.length); }, 200)`,
+  );
+  assert.equal(stdout, 'true 100000\n', stderr);
+});
