@@ -132,6 +132,23 @@ export function openHosts(lab: Lab): void {
   lab.spawn(lab.server, 'nice', ['-n', '-15', LOADGEN, 'echo', '--port', String(ECHO_PORT)]);
 }
 
+/** How often workers' questions for an address were answered within each of these times, since the start. */
+export async function assignmentTimes(lab: Lab): Promise<Map<number, number>> {
+  const code = `fetch('http://127.0.0.1:6464/metrics').then((r) => r.text()).then(console.log)`;
+  const { stdout } = await lab.run(lab.gateway, process.execPath, ['-e', code], 10_000);
+  const lines = stdout.matchAll(/^nat64d_map_assignment_seconds_bucket\{le="([^"]+)"\} (\d+)$/gm);
+  return new Map(
+    [...lines].map(([, bound, count]) => [Number(bound?.replace('+Inf', 'Infinity')), Number(count)]),
+  );
+}
+
+/** The least bound, in seconds, within which so many of the answers came that were counted between two looks. */
+export function boundOf(before: Map<number, number>, after: Map<number, number>, share: number): number {
+  const since = (bound: number) => (after.get(bound) ?? 0) - (before.get(bound) ?? 0);
+  const all = since(Number.POSITIVE_INFINITY);
+  return [...after.keys()].find((bound) => since(bound) >= share * all) ?? Number.NaN;
+}
+
 let hosts = 1;
 /** First datagrams of new hosts through the gateway, from going out to coming back. */
 export async function measureHosts(lab: Lab, seconds: number): Promise<HostReport> {

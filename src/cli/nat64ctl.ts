@@ -3,7 +3,7 @@
 import { CommanderError } from 'commander';
 import { buildProgram } from './ctl/program.js';
 import { CommandError } from './ctl/session.js';
-import { EXIT_FAILURE, EXIT_USAGE } from './serve.js';
+import { EXIT_FAILURE, EXIT_USAGE } from './ending.js';
 
 // `nat64ctl maps | head`: nobody reads on, and that is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

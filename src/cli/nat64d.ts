@@ -8,7 +8,8 @@ import { loadTotd, withTotd } from '../control/config/totd.js';
 import type { GatewayConfig } from '../control/config/types.js';
 import { createLog, createPlainLog } from '../control/log.js';
 import { VERSION } from '../control/version.js';
-import { EXIT_FAILURE, EXIT_USAGE, serve } from './serve.js';
+import { EXIT_FAILURE, EXIT_USAGE } from './ending.js';
+import { serve } from './serve.js';
 
 interface RunOptions {
   config: string;

@@ -4,9 +4,7 @@ import type { GatewayConfig } from '../control/config/types.js';
 import { Gateway } from '../control/gateway.js';
 import type { Log } from '../control/log.js';
 import { type Notifier, openNotifier } from '../control/notify.js';
-
-export const EXIT_FAILURE = 1;
-export const EXIT_USAGE = 2;
+import { EXIT_FAILURE, untilSignal } from './ending.js';
 
 export interface ServeOptions {
   readonly config: GatewayConfig;
@@ -18,21 +16,6 @@ export interface ServeOptions {
   readonly notifier?: Notifier;
   /** Seconds of the gateway's clock per second; see GatewayOptions. */
   readonly clockRate?: number;
-}
-
-/** Resolves when a signal says to stop. Asked for before the start, so that a Ctrl-C in the middle of it takes down what is up. */
-export function untilSignal(log: Log): Promise<void> {
-  let isStopping = false;
-  return new Promise((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGQUIT'] as const) {
-      process.on(signal, () => {
-        // A Ctrl-C under npm comes twice: from the terminal, and from npm.
-        if (!isStopping) log.info({ event: 'stopping', signal }, `${signal}: stopping`);
-        isStopping = true;
-        resolve();
-      });
-    }
-  });
 }
 
 /** Reads the configuration again and brings it into force; what is wrong with it is logged, and changes nothing. */

@@ -34,8 +34,9 @@ import {
 } from '../control/privileges.js';
 import { makePersistentDevice, removePersistentDevice } from '../control/queues.js';
 import { sealWorkers } from '../control/sealed-workers.js';
+import { EXIT_FAILURE } from './ending.js';
 import { type OptionSpec, parseOptions, UsageError } from './getopt.js';
-import { EXIT_FAILURE, serve } from './serve.js';
+import { serve } from './serve.js';
 
 const OPTIONS: readonly OptionSpec[] = [
   { name: 'config', short: 'c', value: 'a file' },

@@ -1,8 +1,5 @@
-/** totd's options, and the configuration that they and its file make. */
-import { parseConfig } from '../control/config/index.js';
-import { readTotdPrefix, type TotdConfig, totdDns64 } from '../control/config/totd.js';
-import type { Dns64Config } from '../control/config/types.js';
-import type { NameServerConfig } from '../control/name-server.js';
+/** totd's options. */
+import { readTotdPrefix } from '../control/config/totd.js';
 import type { Prefix6 } from '../wire/address.js';
 import { type OptionSpec, parseOptions, UsageError } from './getopt.js';
 
@@ -89,20 +86,5 @@ export function readOptions(words: readonly string[]): Options {
     chroot: last('chroot'),
     hasHttpPort: has('http-port'),
     isHelp: has('help'),
-  };
-}
-
-/** The file as DNS64's configuration, with what the options say. */
-export function configOf(totd: TotdConfig, { ipv4, ipv6 }: Options): NameServerConfig {
-  // What totd has no word for is as nat64d has it by default.
-  const base: Dns64Config = { ...parseConfig('', totd.file).dns64, enabled: true, required: true };
-  const dns64 = totdDns64(base, totd);
-  const isWanted = ({ address }: { address: string }) => (address.includes(':') ? ipv6 : ipv4);
-  return {
-    dns64: { ...dns64, listen: dns64.listen.filter(isWanted) },
-    pref64: null,
-    pool4: null,
-    wkpfStrict: true,
-    families: { ipv4, ipv6 },
   };
 }

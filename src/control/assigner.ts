@@ -1,5 +1,5 @@
 /** Answers the workers' questions: who gets which address, in slices, so that DNS is served in between. */
-import { ANSWER_ASSIGNED, ANSWER_REFUSED } from '../shm/host-ring.js';
+import { ANSWER_ASSIGNED, ANSWER_REFUSED, nowUs } from '../shm/host-ring.js';
 import { POOL_FULL } from '../shm/shared-state.js';
 import { type Address6, formatAddress4, formatAddress6 } from '../wire/address.js';
 import type { Clock } from './clock.js';
@@ -51,8 +51,7 @@ export class Assigner {
       answers.push(host[0], host[1], host[2], host[3], value);
       if (answers.ring()) workers.send(worker, { type: 'answers' });
     };
-    const taken = questions.drain(SLICE, (host) => {
-      const startMs = performance.now();
+    const taken = questions.drain(SLICE, (host, askedUs) => {
       const index = this.#pool.assign(host, this.#clock.nowSec());
       if (index < 0) {
         this.#assignments.refused++;
@@ -68,11 +67,21 @@ export class Assigner {
       this.#assignments.assigned++;
       if (this.logsMaps) this.#logMap(host, index);
       this.#publisher.whenPublished(index, () => {
-        this.#assignments.times.observe((performance.now() - startMs) / 1000);
+        this.#assignments.times.observe(((nowUs() - askedUs) | 0) / 1e6);
         reply(host, ANSWER_ASSIGNED);
       });
     });
     if (taken === SLICE) setImmediate(() => this.answer(workers, worker));
+  }
+
+  /**
+   * Answers what waits in any ring. For those who keep the thread busy, between two pieces of their work: a look at the rings costs
+   * next to nothing, and a question's own message would wait for the end of their turn.
+   */
+  answerWaiting(workers: Workers): void {
+    for (let worker = 0; worker < workers.count; worker++) {
+      if (!workers.rings(worker).questions.isEmpty) this.answer(workers, worker);
+    }
   }
 
   #logMap(host: Address6, index: number): void {

@@ -11,6 +11,7 @@ const FIXED: ReadonlyMap<string, string> = new Map([
   ['device.forwarding', 'the device is set up'],
   ['device.masquerade', 'the device is set up'],
   ['workers', 'the queues are open'],
+  ['worker-nice', 'the workers have started'],
   ['data-dir', 'dynamic.map is open'],
   ['run-dir', 'it is in use'],
   ['log.format', 'the log is open'],
@@ -58,6 +59,7 @@ export function withoutFixed(before: GatewayConfig, after: GatewayConfig): Gatew
   return {
     ...after,
     workers: before.workers,
+    workerNice: before.workerNice,
     dataDir: before.dataDir,
     runDir: before.runDir,
     device: { ...after.device, name, mtu, offload, configure, forwarding, masquerade },

@@ -56,6 +56,8 @@ export class Gateway {
   readonly #reloads: ReloadCounts = { done: 0, failed: 0 };
   /** Reloads wait for each other. */
   #reloading: Promise<unknown> = Promise.resolve();
+  /** DNS64 has the thread for milliseconds; new hosts do not wait for so long. */
+  readonly #giveWay = () => this.#translation?.answerWaiting();
   #onLost: (message: string) => void = () => {};
   /** Resolves with a message when the gateway cannot go on (its device is gone). */
   readonly lost = new Promise<string>((resolve) => {
@@ -117,7 +119,7 @@ export class Gateway {
     this.#followAddresses();
     this.#undo.push(releaseMemoryRegularly());
     this.#undo.push(() => this.#dns64?.close());
-    this.#useDns64(config, await startNameServer(config, log));
+    this.#useDns64(config, await startNameServer(config, log, this.#giveWay));
     this.#undo.push(() => this.#http?.close());
     await this.#startHttp(config);
     announce(this.#effective(config), device, this.#netdev.summary, this.#dns64, log);
@@ -289,8 +291,8 @@ export class Gateway {
     if (!isDeepStrictEqual(before.pref64, after.pref64)) this.#device?.steer(after.pref64);
     if (!isSame) await netdev?.reduce(netdevSettings(after), plainLog(log));
     log.level = after.log.level;
-    if (!isSameNameServer(before, after)) {
-      this.#useDns64(after, await reloadNameServer(this.#dns64, before, after, log));
+    if (!isSameNameServer(before, after) || this.#dns64?.isAdjusted === true) {
+      this.#useDns64(after, await reloadNameServer(this.#dns64, before, after, log, this.#giveWay));
     }
     await this.#reloadOutlets(before, after);
   }

@@ -27,7 +27,7 @@ export function namesOf({ dns64 }: Pick<NameServerConfig, 'dns64'>): NamesConfig
 }
 
 /** What DNS64 is started with; null where the configuration has none. */
-function optionsOf(config: NameServerConfig, log: Log): Dns64Options | null {
+function optionsOf(config: NameServerConfig, log: Log, giveWay = () => {}): Dns64Options | null {
   const { dns64, wkpfStrict, pool4 } = config;
   const prefixes = dns64.pref64s.map(({ prefix }) => prefix);
   const pref64 = config.pref64 ?? prefixes[0];
@@ -42,6 +42,7 @@ function optionsOf(config: NameServerConfig, log: Log): Dns64Options | null {
         address.includes(':') ? ipv6 : ipv4,
       ),
     forwarders: dns64.forwarders,
+    ...(dns64.forwardersCa === null ? {} : { ca: dns64.forwardersCa.text }),
     pref64,
     wkpfStrict,
     names: namesOf(config),
@@ -56,12 +57,20 @@ function optionsOf(config: NameServerConfig, log: Log): Dns64Options | null {
     randomizeCase: dns64.randomizeCase,
     upstreamTimes: { retryMs: dns64.retrySec * 1000 },
     log,
+    giveWay,
   };
 }
 
-/** Starts DNS64 if the configuration has it: what could not be done of it is in `failures`. */
-export async function startNameServer(config: NameServerConfig, log: Log): Promise<Dns64 | undefined> {
-  const options = optionsOf(config, log);
+/**
+ * Starts DNS64 if the configuration has it: what could not be done of it is in `failures`.
+ * @param giveWay see Dns64Options
+ */
+export async function startNameServer(
+  config: NameServerConfig,
+  log: Log,
+  giveWay?: () => void,
+): Promise<Dns64 | undefined> {
+  const options = optionsOf(config, log, giveWay);
   if (options === null) return undefined;
   for (const name of config.dns64.interfaces) {
     if (name === '*' || interfaceSockets([name], config.dns64.port).length > 0) continue;
@@ -84,8 +93,9 @@ export async function reloadNameServer(
   before: NameServerConfig,
   after: NameServerConfig,
   log: Log,
+  giveWay?: () => void,
 ): Promise<Dns64 | undefined> {
-  const options = optionsOf(after, log);
+  const options = optionsOf(after, log, giveWay);
   if (running === undefined || options === null || !isDeepStrictEqual(before.dns64.listen, options.listen)) {
     await running?.close();
     return options === null ? undefined : startDns64(options);

@@ -13,12 +13,14 @@ const CAPABILITY = {
   NET_BIND_SERVICE: 10,
   NET_ADMIN: 12,
   SYS_CHROOT: 18,
+  SYS_NICE: 23,
 } as const;
 type Capability = keyof typeof CAPABILITY;
 
-/** The device, its addresses and routes; port 53; and files in folders of others, with the owner of the service. */
+/** The device, its addresses and routes; the workers' niceness; port 53; and files in folders of others, with the owner of the service. */
 const ALWAYS: readonly Capability[] = [
   'NET_ADMIN',
+  'SYS_NICE',
   'NET_BIND_SERVICE',
   'DAC_OVERRIDE',
   'CHOWN',
@@ -76,7 +78,8 @@ export function limitNextProgram(needs: {
   /** Default true: it sets up a device. */
   readonly device?: boolean;
 }): void {
-  const kept = ALWAYS.filter((name) => needs.device !== false || name !== 'NET_ADMIN');
+  const ofDevice = ['NET_ADMIN', 'SYS_NICE'];
+  const kept = ALWAYS.filter((name) => needs.device !== false || !ofDevice.includes(name));
   if (needs.identity) kept.push('SETUID', 'SETGID');
   if (needs.chroot) kept.push('SYS_CHROOT');
   native.setNoNewPrivs();

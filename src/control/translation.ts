@@ -68,6 +68,7 @@ export class Translation implements Dataplane {
       fds: device.fds,
       shared: {
         workerCount,
+        nice: config.workerNice,
         state: state.buffer as SharedArrayBuffer,
         counters: this.#counters,
         ...this.#tablesInForce,
@@ -140,6 +141,11 @@ export class Translation implements Dataplane {
     if (before === undefined || before === keeper) return;
     keeper?.noteUse(before);
     before.close();
+  }
+
+  /** Answers workers that ask for a map now; see Assigner.answerWaiting. */
+  answerWaiting(): void {
+    this.#keeper?.assigner.answerWaiting(this.#workers);
   }
 
   /** Writes dynamic.map anew. Rejects where it cannot; nothing is lost then. */

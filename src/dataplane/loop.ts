@@ -14,7 +14,7 @@ import {
   SCRATCH_PER_FRAME,
   SCRATCH_START,
 } from '../shm/frame-ring.js';
-import { ANSWER_REFUSED, HostRing } from '../shm/host-ring.js';
+import { ANSWER_REFUSED, HostRing, nowUs } from '../shm/host-ring.js';
 import { CLOCK, EPOCH_BUSY, epochWord, GENERATION, POOL_FULL } from '../shm/shared-state.js';
 import type { FromWorker, Tables, WorkerTask } from '../shm/worker-task.js';
 import type { Address6 } from '../wire/address.js';
@@ -223,7 +223,7 @@ export class Loop {
     if (held === HELD_NOT) return DROP_HOLD_FULL;
     if (held === HELD_NEW_HOST) {
       // A full ring loses the question, not the host: its frames run out of time, and its next one asks again.
-      if (this.#questions.push(host0, host1, host2, host3, 0)) count(ctx, HOSTS_ASKED, 1);
+      if (this.#questions.push(host0, host1, host2, host3, nowUs())) count(ctx, HOSTS_ASKED, 1);
       if (this.#questions.ring()) this.#send({ type: 'questions' });
     }
     return 0;

@@ -1,4 +1,5 @@
 /** The piscina task of one queue: it ends when control says so, or when the device has gone. */
+import { setPriority } from 'node:os';
 import native from '#native';
 import type { FromWorker, ToWorker, WorkerTask } from '../shm/worker-task.js';
 import { Loop } from './loop.js';
@@ -10,9 +11,17 @@ export interface WorkerEnd {
   readonly message: string;
 }
 
+/** Frames wait for nobody who is merely busy. Linux keeps a niceness for each thread, and without CAP_SYS_NICE it stays as it is. */
+function setNiceness(nice: number): void {
+  try {
+    setPriority(nice);
+  } catch {}
+}
+
 export default function serveQueue(task: WorkerTask): Promise<WorkerEnd> {
   return new Promise((resolve) => {
     const { port } = task;
+    setNiceness(task.nice);
     const send = (message: FromWorker) => port.postMessage(message);
     const loop = new Loop(task, send);
 

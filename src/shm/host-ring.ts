@@ -5,10 +5,11 @@
  *   word 0   head: records taken by the reader    (reader writes)
  *   word 16  tail: records put by the writer      (writer writes)
  *   word 32  bell: 1 while a wake-up is on its way (both)
- *   word 48… records of 5 words: the address, then a value
+ *   word 48… records of 5 words: the address, then a value (of a question: when it was asked, see `nowUs`)
  *
  * Head and tail count records and wrap at 2³²; the ring is full when they differ by its capacity.
  */
+import { hrtime } from 'node:process';
 import type { Address6 } from '../wire/address.js';
 
 const HEAD = 0;
@@ -20,6 +21,12 @@ const RECORD_WORDS = 5;
 /** Answers to a question about a host. */
 export const ANSWER_ASSIGNED = 1;
 export const ANSWER_REFUSED = 2;
+
+/** The time in microseconds of a clock that all threads share, modulo 2³²: differences are right up to half an hour. */
+export function nowUs(): number {
+  const [sec, ns] = hrtime();
+  return (sec * 1_000_000 + ns / 1000) | 0;
+}
 
 /** Shared memory for a ring of `capacity` records, a power of two. */
 export function createHostRing(capacity: number): SharedArrayBuffer {

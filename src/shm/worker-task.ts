@@ -52,6 +52,8 @@ export interface WorkerTask extends Tables {
   readonly worker: number;
   readonly workerCount: number;
   readonly fd: number;
+  /** Niceness of the thread, where it may be set. */
+  readonly nice: number;
   readonly state: SharedArrayBuffer;
   readonly counters: SharedArrayBuffer;
   readonly ring: SharedArrayBuffer;

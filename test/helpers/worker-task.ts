@@ -20,6 +20,7 @@ export function makeTask(settings: Partial<TranslatorSettings>): WorkerTask {
     worker: 0,
     workerCount: 1,
     fd: -1,
+    nice: 0,
     settings: { ...DEFAULT_SETTINGS, ...settings },
     hosts: harness.hostBuffers,
     maps4: createPrefixTable([], 4),

@@ -1,6 +1,6 @@
 /** Starting, stopping, dying, expiring. */
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -27,6 +27,12 @@ test('a worker killed under traffic is replaced, the other queue and later packe
   await sleep(500);
   gateway.kill('SIGALRM');
   await gateway.waitFor('worker-replaced', 2);
+  // Of stat, field 19; the main thread's stays.
+  const niceness = (thread: string) =>
+    Number(readFileSync(`/proc/${gateway.pid}/task/${thread}/stat`, 'utf8').split(') ')[1]?.split(' ')[16]);
+  const all = readdirSync(`/proc/${gateway.pid}/task`).map(niceness);
+  assert.ok(all.filter((nice) => nice === -10).length >= 2, `niceness of the threads: ${all}`);
+  assert.equal(niceness(String(gateway.pid)), 0);
   const { sent, received, disordered } = JSON.parse((await stream).stdout) as Record<string, number>;
   assert.ok((received as number) > (sent as number) * 0.9, `${received} of ${sent} came back`);
   assert.equal(disordered, 0);

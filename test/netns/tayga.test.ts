@@ -142,8 +142,8 @@ test('without -u it stays root, with few capabilities in all threads and no way 
   writeFileSync(conf, ARTICLE());
   await preup();
   assert.equal((await tayga('-p', pidfile)).status, 0);
-  // chown, dac_override, fowner, kill, net_bind_service, net_admin
-  const few = (1 << 0) | (1 << 1) | (1 << 3) | (1 << 5) | (1 << 10) | (1 << 12);
+  // chown, dac_override, fowner, kill, net_bind_service, net_admin, sys_nice
+  const few = (1 << 0) | (1 << 1) | (1 << 3) | (1 << 5) | (1 << 10) | (1 << 12) | (1 << 23);
   for (const status of threads(pid())) {
     for (const set of ['CapPrm', 'CapEff', 'CapBnd']) {
       assert.match(status, new RegExp(`${set}:\\t${few.toString(16).padStart(16, '0')}\n`));

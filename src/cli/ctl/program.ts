@@ -171,6 +171,22 @@ export function buildProgram(io: Io): Command {
         ({ flushed }: { flushed: number }) => `${flushed} ${flushed === 1 ? 'entry' : 'entries'} forgotten\n`,
       ),
     );
+  const prefix = command(dns, 'prefix', 'the prefixes that answers are made under');
+  const askPrefixes = (change: 'add' | 'drop' | null, text = '') =>
+    ask(
+      (client) => client.request('dns-prefixes', { change, prefix: text }),
+      ({ prefixes }: { prefixes: string[] }) =>
+        `${prefixes.join('\n')}\n${change === null ? '' : '(until a reload or a restart: what is to stay belongs into the configuration)\n'}`,
+    );
+  command(prefix, 'list', 'show them').action(() => askPrefixes(null));
+  for (const [change, what] of [
+    ['add', 'make answers under one more'],
+    ['drop', 'make no more answers under one'],
+  ] as const) {
+    command(prefix, change, `${what}, until a reload or a restart`)
+      .argument('<prefix>', 'the prefix of a NAT64')
+      .action((text: string) => askPrefixes(change, text));
+  }
   command(dns, 'explain', 'how a question is answered, and why')
     .argument('<name>', 'the name')
     .argument('[type]', 'the type of record', 'AAAA')

@@ -10,7 +10,9 @@ import {
   parsePrefix6,
 } from '../../wire/address.js';
 import { PREF64_LENGTHS } from '../../wire/rfc6052.js';
+import { readCertificates } from './certificates.js';
 import { FORWARDER_ALLOWED, readForwarder } from './forwarder.js';
+import { readInterfaceName } from './interface-name.js';
 import { readSocketAddress } from './socket-address.js';
 import {
   type InterfaceAddress,
@@ -121,12 +123,6 @@ export function readMap6(value: string): Prefix6 | null {
 
 function readAnyPrefix(value: string): Prefix4 | Prefix6 | null {
   return readMap4(value) ?? readMap6(value);
-}
-
-/** What the kernel takes for a name (no `%`, which asks it to number one), and nft between quotes. */
-export function readInterfaceName(value: string): string | null {
-  const isName = /^[^\s\p{Cc}/:%"\\]+$/u.test(value) && value !== '.' && value !== '..';
-  return isName && Buffer.byteLength(value) <= 15 ? value : null;
 }
 
 const NAME = 'an interface name: at most 15 bytes, no blanks, quotes, slashes, colons or percent signs';
@@ -256,6 +252,7 @@ export const schema = table({
   'map-lifetime': integer(1, 1_000_000).default(7440),
   'max-maps-per-64': integer(0, 1_000_000_000).default(256),
   workers: integer(0, 64).default(0),
+  'worker-nice': integer(-20, 19).default(-10),
   'data-dir': dataDir.prefault('/var/lib/nat64d'),
   'run-dir': absolutePath.prefault('/run/nat64d'),
   'control-socket': boolean.default(true),
@@ -311,6 +308,10 @@ export const schema = table({
     ).default([]),
     port: integer(1, 65535).default(53),
     forwarders: list(text(readForwarder, FORWARDER_ALLOWED)).default([]),
+    'forwarders-ca': text(
+      readCertificates,
+      'it must be the absolute path of a file with certificates in PEM, which may be read',
+    ).optional(),
     'randomize-case': boolean.default(false),
     retry: integer(0, 1_000_000).default(300),
     'allow-from': list(anyPrefix).optional(),

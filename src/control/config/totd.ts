@@ -3,9 +3,9 @@ import { isIP } from 'node:net';
 import { maskAddress6, type Prefix6, parseAddress6, parsePrefix6 } from '../../wire/address.js';
 import { PREF64_LENGTHS, WELL_KNOWN_PREFIX } from '../../wire/rfc6052.js';
 import { plainForwarder } from './forwarder.js';
+import { readInterfaceName } from './interface-name.js';
 import { ConfigError, type Problem } from './problem.js';
 import { readConfigFile } from './read-file.js';
-import { readInterfaceName } from './schema.js';
 import type { Dns64Config, GatewayConfig, SocketAddress } from './types.js';
 import { splitLine, type Word } from './words.js';
 

@@ -123,6 +123,13 @@ export interface ScopedConfig {
   readonly to: Prefix6;
 }
 
+/** A file as it was when the configuration was read. */
+export interface CertificateFile {
+  readonly file: string;
+  /** PEM. */
+  readonly text: string;
+}
+
 export interface Dns64Config extends SynthesisConfig {
   readonly enabled: boolean;
   /** A port that is taken ends the gateway instead of running without DNS64. */
@@ -134,6 +141,8 @@ export interface Dns64Config extends SynthesisConfig {
   readonly port: number;
   /** Empty: the system's (/etc/resolv.conf). */
   readonly forwarders: readonly ForwarderConfig[];
+  /** Whom forwarders over TLS and HTTPS have their certificates from. Null: the well-known authorities. */
+  readonly forwardersCa: CertificateFile | null;
   /** Queries to forwarders get letters of random case, which the answer must have too. */
   readonly randomizeCase: boolean;
   /** A forwarder that does not answer is left alone this long. */
@@ -206,6 +215,8 @@ export interface GatewayConfig {
   readonly maxMapsPer64: number;
   /** Worker threads, one queue each. 0: one per CPU. */
   readonly workers: number;
+  /** Niceness of the worker threads, where the gateway may set it. */
+  readonly workerNice: number;
   /** Holds dynamic.map. Null: dynamic maps are forgotten at exit. */
   readonly dataDir: string | null;
   /** Holds what a next start needs to clean up after a crash, and the control socket. */

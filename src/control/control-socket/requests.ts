@@ -7,7 +7,7 @@ import type { RateMeter } from '../inspect/rates.js';
 import { statusOf } from '../inspect/status.js';
 import type { Subject } from '../inspect/subject.js';
 import { type Address, traceEnd, tracePacket } from '../inspect/trace.js';
-import { dns64Of } from './dns.js';
+import { dns64Of, dnsPrefixes } from './dns.js';
 import { RequestError } from './protocol.js';
 
 export interface Surroundings {
@@ -227,6 +227,24 @@ export const REQUESTS: ReadonlyMap<string, Request<z.ZodType>> = new Map([
       ({ name }, { subject }) => {
         const dns64 = dns64Of(subject);
         return { flushed: name === null ? dns64.flush() : dns64.flush(name) };
+      },
+    ),
+  ],
+  [
+    'dns-prefixes',
+    request(
+      z.strictObject({
+        change: z.enum(['add', 'drop']).nullable().default(null),
+        prefix: filterText.default(''),
+      }),
+      ({ change, prefix }, { subject }) => {
+        const changed = dnsPrefixes(dns64Of(subject), change, prefix);
+        if (change !== null)
+          subject.note(
+            'dns64-prefixes',
+            `DNS64 makes answers under ${changed.prefixes.join(', ')} from now on`,
+          );
+        return changed;
       },
     ),
   ],

@@ -26,6 +26,8 @@ export interface TransportOptions {
   readonly streamTimes?: Partial<StreamTimes>;
   /** Certificates to trust instead of the well-known ones, PEM. */
   readonly ca?: string | undefined;
+  /** See Dns64Options. */
+  readonly giveWay?: (() => void) | undefined;
 }
 
 export class Forwarder {
@@ -48,14 +50,14 @@ export class Forwarder {
     readonly config: ForwarderConfig,
     stats: Dns64Stats,
     private readonly times: ForwarderTimes,
-    { ca, ...options }: TransportOptions = {},
+    { ca, giveWay, ...options }: TransportOptions = {},
   ) {
     this.name = showForwarder(config);
     this.roundTrips = new RoundTrips(times.tryMs);
     const idleMs = config.transport === 'udp' ? STREAM_TIMES.idleMs : ENCRYPTED_IDLE_MS;
     const streamTimes = { ...STREAM_TIMES, idleMs, ...options.streamTimes };
     if (config.transport === 'udp') {
-      this.transport = new UdpTransport(config, stats, openSocket);
+      this.transport = new UdpTransport(config, stats, openSocket, giveWay);
       this.whole = new TcpTransport(config, stats, streamTimes);
     } else {
       const isTls = config.transport === 'tls';

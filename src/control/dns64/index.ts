@@ -56,6 +56,11 @@ export interface Dns64Options {
   /** Answer DNS cookies (RFC 7873); left out: yes. */
   readonly cookies?: boolean;
   readonly log: Log;
+  /**
+   * Called between two pieces of work, many times in a turn of the event loop: whoever shares the thread does what cannot wait for
+   * its end.
+   */
+  readonly giveWay?: () => void;
   /** Default /etc/resolv.conf. */
   readonly resolvConf?: string;
   /** Default false. */
@@ -87,6 +92,12 @@ export interface Dns64 {
   flush(name?: string): number;
   /** Answers a query and tells how. Rejects where name, type or client are none. */
   explain(name: string, type: string, options?: ExplainOptions): Promise<Explanation>;
+  /** The prefixes of [dns64] that answers are made under, in order. */
+  readonly prefixes: readonly Prefix6[];
+  /** Others from the next query on, at least one, until the next `reload`. Those that stay keep what was said of them. */
+  usePrefixes(prefixes: readonly Prefix6[]): void;
+  /** Whether `usePrefixes` has made something else of it than its options say. */
+  readonly isAdjusted: boolean;
   /** Brings other options into force, but for `listen`. The sockets stay open, and queries in flight are answered. */
   reload(options: Dns64Options): void;
   /** Closes all sockets; queries in flight go without an answer. */
@@ -94,6 +105,7 @@ export interface Dns64 {
 }
 
 export const CACHE_SIZE_BYTES = 64 * 2 ** 20;
+const NOBODY = () => {};
 const RESOLV_CONF = '/etc/resolv.conf';
 const BIND_RETRY_MS = 3000;
 
@@ -126,6 +138,7 @@ function chooseForwarders(
 /** What answers, without the sockets that clients ask at. Other options replace as little of it as they can. */
 class Core {
   readonly failures: Dns64Failure[] = [];
+  isAdjusted = false;
   readonly handler: QueryHandler;
   upstream: Upstream;
   cache: CacheOperations;
@@ -155,6 +168,7 @@ class Core {
   use(options: Dns64Options): void {
     const before = this.options;
     this.options = options;
+    this.isAdjusted = false;
     this.failures.length = 0;
     const asks = ({ upstreamTimes, randomizeCase, ca }: Dns64Options) => ({
       upstreamTimes,
@@ -177,6 +191,20 @@ class Core {
     this.#policies = this.#newPolicies();
     this.#answerer = this.#newAnswerer();
     this.handler.use(this.#parts(before));
+  }
+
+  get prefixes(): readonly Prefix6[] {
+    return this.#policyOf(undefined).pref64s.map(({ prefix }) => prefix);
+  }
+
+  usePrefixes(prefixes: readonly Prefix6[]): void {
+    const { pref64s } = this.#policyOf(undefined);
+    const others = prefixes.map(
+      (prefix) =>
+        pref64s.find((one) => isDeepStrictEqual(one.prefix, prefix)) ?? { prefix, ipv4: [], excludeAaaa: [] },
+    );
+    this.use({ ...this.options, names: { ...this.options.names, pref64s: others } });
+    this.isAdjusted = true;
   }
 
   explain(name: string, type: string, options: ExplainOptions = {}): Promise<Explanation> {
@@ -229,7 +257,8 @@ class Core {
 
   #newUpstream(forwarders: readonly ForwarderConfig[]): Upstream {
     const { upstreamTimes = {}, randomizeCase = false, ca, log } = this.options;
-    return new Upstream(forwarders, this.stats, log, { times: upstreamTimes, randomizeCase, ca });
+    const giveWay = () => this.options.giveWay?.();
+    return new Upstream(forwarders, this.stats, log, { times: upstreamTimes, randomizeCase, ca, giveWay });
   }
 
   #replaceUpstream(forwarders: readonly ForwarderConfig[]): void {
@@ -269,11 +298,12 @@ class Core {
 
   /** What clients have had of cookies and rates stays theirs, where it may. */
   #parts(before: Dns64Options | null): Omit<HandlerParts, 'stats' | 'log'> {
-    const { allowFrom, ownNetworks, rateLimit = 0, cookies = true } = this.options;
+    const { allowFrom, ownNetworks, rateLimit = 0, cookies = true, giveWay = NOBODY } = this.options;
     return {
       answerer: this.#answerer,
       policies: this.#policies,
       fastPath: this.#fastPath,
+      giveWay,
       mayAsk: clientFilter(allowFrom, ownNetworks),
       isOwnQuery: (id, question) =>
         [this.upstream, ...this.#retired.keys()].some((one) => one.isOwnQuery(id, question)),
@@ -325,6 +355,13 @@ export async function startDns64(options: Dns64Options): Promise<Dns64> {
     },
     failures,
     stats,
+    get prefixes() {
+      return core.prefixes;
+    },
+    get isAdjusted() {
+      return core.isAdjusted;
+    },
+    usePrefixes: (prefixes) => core.usePrefixes(prefixes),
     cacheStats: () => core.cache.stats(),
     cacheEntries: (limit, name) => core.cache.entries(limit, name),
     flush: (name) => core.cache.flush(name),

@@ -55,6 +55,8 @@ export interface HandlerParts {
   readonly cookies?: ServerCookies | undefined;
   readonly rateLimit?: RateLimit | undefined;
   readonly maxPending?: number | undefined;
+  /** See Dns64Options. */
+  readonly giveWay?: (() => void) | undefined;
   /** Whether a query is one that we sent to a forwarder. */
   readonly isOwnQuery?: ((id: number, question: Buffer) => boolean) | undefined;
 }
@@ -75,6 +77,11 @@ export class QueryHandler {
   /** Replaces parts, from the next query on. What is not named stays. */
   use(parts: Partial<Omit<HandlerParts, 'stats'>>): void {
     this.parts = { ...this.parts, ...parts };
+  }
+
+  /** To be called by listeners between two queries that took long, and in each of their turns. */
+  giveWay(): void {
+    this.parts.giveWay?.();
   }
 
   /**

@@ -120,7 +120,12 @@ class BatchedSocket {
     }
     this.#slow = 0;
     this.#isReceiving = true;
-    while (this.#next < this.#got && this.#slow < SLOW_PER_TURN) this.#serve(this.#next++);
+    this.handler.giveWay();
+    while (this.#next < this.#got && this.#slow < SLOW_PER_TURN) {
+      const before = this.#slow;
+      this.#serve(this.#next++);
+      if (this.#slow !== before) this.handler.giveWay();
+    }
     this.#isReceiving = false;
     this.#send();
     if (this.#next < this.#got) this.#rest ??= setImmediate(() => this.#goOn());

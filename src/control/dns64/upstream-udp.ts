@@ -13,10 +13,16 @@ import { type Exchange, literalLookup, random16, type Transport } from './upstre
 const SOCKETS = 256;
 const QUERIES_PER_SOCKET = 64;
 const SOCKET_LIFETIME_MS = 30_000;
+/**
+ * Queries in a row that one socket sends in one call, if they come at once: a call costs more than a query. Who forges an answer has
+ * the port and the id of each to guess, as ever.
+ */
+const BURST = 16;
+const NOBODY = () => {};
 
 /** A socket connected to the forwarder. */
 export interface ConnectedSocket {
-  /** Sends, now or as soon as it is connected. A failure that is this datagram's alone goes to `onUnsent`. */
+  /** Sends: soon, with what else is sent before the running callback ends, or as soon as it is connected. A failure that is this datagram's alone goes to `onUnsent`. */
   send(bytes: Buffer): void;
   close(): void;
 }
@@ -80,6 +86,7 @@ class Channel implements SocketListener {
   }
 
   onDatagram(bytes: Buffer): void {
+    this.owner.giveWay();
     const exchange = bytes.length >= 2 ? this.waiting.get(get16(bytes, 0)) : undefined;
     if (exchange?.onMessage(bytes) !== true) this.owner.stats.upstreamMismatches++;
   }
@@ -100,15 +107,23 @@ export class UdpTransport implements Transport {
   readonly isReady = true;
   readonly #channels = new Array<Channel | undefined>(SOCKETS);
   readonly #all = new Set<Channel>();
+  /** That of the queries sent just now, and how many more it takes of them. */
+  #burst: Channel | null = null;
+  #left = 0;
+  readonly #endBurst = () => {
+    this.#burst = null;
+  };
 
   constructor(
     readonly address: SocketAddress,
     readonly stats: Dns64Stats,
     private readonly open: OpenSocket,
+    /** See Dns64Options. */
+    readonly giveWay: () => void = NOBODY,
   ) {}
 
   send(bytes: Buffer, exchange: Exchange): () => void {
-    const channel = this.#channel();
+    const channel = this.#burstChannel();
     const { waiting } = channel;
     let id = random16();
     while (waiting.has(id)) id = random16();
@@ -131,6 +146,17 @@ export class UdpTransport implements Transport {
     channel.retired = true;
     if (this.#channels[channel.slot] === channel) this.#channels[channel.slot] = undefined;
     if (channel.waiting.size === 0) this.#close(channel);
+  }
+
+  #burstChannel(): Channel {
+    if (this.#burst === null) process.nextTick(this.#endBurst);
+    else if (this.#left > 0 && !this.#burst.retired) {
+      this.#left--;
+      return this.#burst;
+    }
+    this.#burst = this.#channel();
+    this.#left = BURST - 1;
+    return this.#burst;
   }
 
   #channel(): Channel {

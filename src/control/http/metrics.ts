@@ -243,7 +243,7 @@ function mapMetrics({ config, dataplane }: Subject): Family[] {
     counter('map_refusals_total', 'Hosts that were refused an address.', [{ value: assignments.refused }]),
     histogram(
       'map_assignment_seconds',
-      'From the look at the question for a map until its answer could be read.',
+      "From a worker's question for a map until its answer could be read.",
       assignments.times,
     ),
   ];

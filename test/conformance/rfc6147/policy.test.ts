@@ -1,6 +1,7 @@
 /** What may be configured of synthesis (RFC 6147 section 5), key by key, from TOML to the answer. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { formatPrefix6, type Prefix6, parsePrefix6 } from '#nat64d/wire/address.js';
 import { type Ask, gateway, RD, type Reply, type Script, SERVFAIL } from './harness.js';
 import { names } from './names.js';
 
@@ -276,6 +277,13 @@ test('another configuration at run time: the socket stays, the next answer is by
     assert.equal(await ask(), A1);
     gate.reload({ names: names('pref64 = "2001:db8:a::/96"') });
     assert.equal(await ask(), 'www.example 60 AAAA 2001:db8:a::c000:201');
+    assert.equal(gate.dns64.isAdjusted, false);
+    gate.dns64.usePrefixes([parsePrefix6('2001:db8:b::/96') as Prefix6]);
+    assert.equal(await ask(), 'www.example 60 AAAA 2001:db8:b::c000:201');
+    assert.deepEqual(gate.dns64.prefixes.map(formatPrefix6), ['2001:db8:b::/96']);
+    assert.equal(gate.dns64.isAdjusted, true);
+    gate.reload({ names: names('pref64 = "2001:db8:a::/96"') });
+    assert.equal(await ask(), 'www.example 60 AAAA 2001:db8:a::c000:201', 'a reload has the last word');
     gate.reload({ names: names('synthesize = false') });
     assert.equal(await ask(), undefined);
     assert.equal(gate.dns64.listening[0]?.port, port);

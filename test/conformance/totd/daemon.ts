@@ -1,5 +1,5 @@
 /** The program `totd` on loopback, in front of a scripted server. */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -33,8 +33,19 @@ export const under = (prefix: string) => [`www.example 0 AAAA ${prefix}c612:1`];
 export const TOTD = fileURLToPath(new URL('../../../../dist/cli/totd.js', import.meta.url));
 
 /** Runs it to its end, as in a launcher that detaches or a start that fails. */
-export function runTotd(...args: string[]): { status: number | null; stdout: string; stderr: string } {
-  return spawnSync(process.execPath, [TOTD, ...args], { encoding: 'utf8', timeout: 30_000 });
+export function runTotd(
+  ...args: string[]
+): Promise<{ status: number | null; stdout: string; stderr: string }> {
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, [TOTD, ...args], { timeout: 30_000 });
+    const said = { stdout: '', stderr: '' };
+    for (const name of ['stdout', 'stderr'] as const) {
+      child[name].on('data', (data) => {
+        said[name] += data;
+      });
+    }
+    child.once('close', (status) => resolve({ status, ...said }));
+  });
 }
 
 export class Daemon {

@@ -31,9 +31,9 @@ for (const [before, after, applied, fixed] of [
   ['', 'control-group = "adm"\n[http]\nlisten = false\n', ['control-group', 'http.listen'], []],
   [
     '',
-    'workers = 3\n[device]\nname = "other"\noffload = false\n',
+    'workers = 3\nworker-nice = 0\n[device]\nname = "other"\noffload = false\n',
     [],
-    ['workers', 'device.name', 'device.offload'],
+    ['workers', 'worker-nice', 'device.name', 'device.offload'],
   ],
   [
     '',

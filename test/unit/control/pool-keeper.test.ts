@@ -8,6 +8,8 @@ import { silent } from '#nat64d/control/log.js';
 import { CLOCK_START_SEC } from '#nat64d/control/pool/clock-start.js';
 import { PoolKeeper } from '#nat64d/control/pool-keeper.js';
 import type { EffectiveConfig } from '#nat64d/control/settings.js';
+import type { Workers } from '#nat64d/control/workers.js';
+import { ANSWER_ASSIGNED, createHostRing, HostRing, nowUs } from '#nat64d/shm/host-ring.js';
 import { createPrefixTable } from '#nat64d/shm/prefix-table.js';
 import { createSharedState } from '#nat64d/shm/shared-state.js';
 import { formatAddress4, type Prefix4 } from '#nat64d/wire/address.js';
@@ -21,7 +23,7 @@ function configOf(toml: string): EffectiveConfig {
   return { ...config, deviceAddresses: [], offloads: [] };
 }
 
-function keeperOf(toml: string): PoolKeeper {
+function keeperOf(toml: string, assignments = new Assignments()): PoolKeeper {
   const config = configOf(toml);
   const surroundings = {
     state: createSharedState(1),
@@ -29,7 +31,7 @@ function keeperOf(toml: string): PoolKeeper {
     clock: { nowSec: () => nowSec } as Clock,
     log: silent,
     record: () => {},
-    assignments: new Assignments(),
+    assignments,
   };
   return new PoolKeeper(config.pool4 as Prefix4, config, surroundings);
 }
@@ -72,4 +74,28 @@ test('a pinned map lives through a reload with a shorter lifetime than it has be
   assert.equal(after.pool.entry(index)?.live, true);
   after.tick(nowSec);
   assert.ok(after.isPinned(index));
+});
+
+test('questions are answered without their message, and what counts is the time since they were asked', () => {
+  const assignments = new Assignments();
+  const { assigner } = keeperOf('', assignments);
+  const rings = [0, 1].map(() => ({
+    questions: new HostRing(createHostRing(4)),
+    answers: new HostRing(createHostRing(4)),
+  }));
+  const told: number[] = [];
+  const workers = {
+    count: rings.length,
+    rings: (worker: number) => rings[worker],
+    send: (worker: number) => told.push(worker),
+  } as unknown as Workers;
+  assigner.answerWaiting(workers);
+  assert.deepEqual(told, []);
+  rings[1]?.questions.push(...HOST, (nowUs() - 70_000) | 0);
+  assigner.answerWaiting(workers);
+  assert.deepEqual(told, [1]);
+  const taken: number[] = [];
+  rings[1]?.answers.drain(9, (host, value) => taken.push(...host, value));
+  assert.deepEqual(taken, [...HOST, ANSWER_ASSIGNED]);
+  assert.ok(assignments.times.sumSec >= 0.07 && assignments.times.sumSec < 60, `${assignments.times.sumSec}`);
 });

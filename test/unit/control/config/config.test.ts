@@ -1,7 +1,9 @@
 /** What a file without mistakes becomes; the sample file; and that no file whatever makes the reader fail otherwise. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { test } from 'node:test';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { getStaticTOMLValue, parseTOML } from 'toml-eslint-parser';
@@ -15,9 +17,15 @@ import {
   parsePrefix4,
   parsePrefix6,
 } from '#nat64d/wire/address.js';
+import { makeCertificate } from '../../../helpers/certificate.js';
 import { problemsOf } from './problems-of.js';
 
 const SAMPLE = fileURLToPath(new URL('../../../../../config/nat64d.toml', import.meta.url));
+const FOLDER = mkdtempSync(join(tmpdir(), 'nat64d-config-'));
+after(() => rmSync(FOLDER, { recursive: true }));
+const CA = join(FOLDER, 'ca.pem');
+const { cert, key } = makeCertificate(['ca.example']);
+writeFileSync(CA, `An authority of our own\n${cert}`);
 const TABLES = ['device', 'translation', 'dns64', 'http', 'log', 'map', 'dns64.policy', 'dns64.scoped'];
 
 test('an empty file is the default configuration', () => {
@@ -34,6 +42,7 @@ test('an empty file is the default configuration', () => {
     mapLifetimeSec: 124 * 60,
     maxMapsPer64: 256,
     workers: 0,
+    workerNice: -10,
     dataDir: '/var/lib/nat64d',
     runDir: '/run/nat64d',
     controlSocket: true,
@@ -77,6 +86,7 @@ test('an empty file is the default configuration', () => {
       interfaces: [],
       port: 53,
       forwarders: [],
+      forwardersCa: null,
       retrySec: 300,
       allowFrom: null,
       randomizeCase: false,
@@ -113,7 +123,8 @@ test('the sample file is the default configuration', () => {
 
 /** The sample file with the comment taken from every line that shows a key. */
 function sampleWithEveryKey(): string {
-  return readFileSync(SAMPLE, 'utf8').replace(/^# (?=[a-z0-9-]+ = |\[\[)/gm, '');
+  const text = readFileSync(SAMPLE, 'utf8').replace(/^# (?=[a-z0-9-]+ = |\[\[)/gm, '');
+  return text.replace('/etc/nat64d/ca.pem', CA);
 }
 
 test('the sample file shows every key of the schema in its table, and no other', () => {
@@ -131,6 +142,7 @@ test('the sample file shows every key of the schema in its table, and no other',
 const NO_DEFAULT = {
   allowFrom: null,
   clients: null,
+  forwardersCa: null,
   pref64s: [],
   listen: parseConfig('', 'f').dns64.listen,
   scoped: [],
@@ -305,6 +317,20 @@ test('nested IPv4 prefixes, longer IPv6 suffixes and addresses with ports are fi
   ]);
   assert.equal(config.dns64.allowFrom?.length, 2);
   assert.equal(config.device.masquerade, 'eth0');
+});
+
+test('certificates of an authority are read with the file; what holds none is a mistake', () => {
+  const of = (file: string) => `[dns64]\nforwarders-ca = "${file}"`;
+  assert.deepEqual(parseConfig(of(CA), 'f').dns64.forwardersCa, {
+    file: CA,
+    text: readFileSync(CA, 'utf8'),
+  });
+  const other = join(FOLDER, 'other.pem');
+  for (const text of ['', key, cert.replace(/[A-Za-z]{9}/, 'AAAAAAAAA')]) {
+    writeFileSync(other, text);
+    assert.match(problemsOf(of(other)).join(), /^f:2:17: dns64\.forwarders-ca: .* certificates in PEM/);
+  }
+  for (const file of ['ca.pem', `${CA}.not`, FOLDER]) assert.equal(problemsOf(of(file)).length, 1);
 });
 
 test('files that cannot be read say why', () => {

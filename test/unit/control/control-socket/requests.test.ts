@@ -6,6 +6,7 @@ import type { Dns64 } from '#nat64d/control/dns64/index.js';
 import type { Difference } from '#nat64d/control/inspect/difference.js';
 import type { MapPage, MapView } from '#nat64d/control/inspect/maps.js';
 import type { Status } from '#nat64d/control/inspect/status.js';
+import { type Prefix6, parsePrefix6 } from '#nat64d/wire/address.js';
 import { SocketLab } from '../../../helpers/socket-lab.js';
 import { TestSubject } from '../../../helpers/subject.js';
 
@@ -308,6 +309,31 @@ test('DNS: DNS64 is asked, and its errors are replies', async () => {
   assert.deepEqual(await client.request('dns-flush', { name: 'a.example' }), { flushed: 1 });
   assert.equal(((await client.request('dns-stats')) as { queriesUdp: number }).queriesUdp, 0);
   await assert.rejects(client.request('dns-explain', { name: 'a..b' }), { message: /a\.\.b is no name/ });
+});
+
+test('DNS: prefixes are listed, added and dropped, never the last one', async () => {
+  const { client } = await serve('', {
+    prefixes: [parsePrefix6('2001:db8:64::/96') as Prefix6],
+    usePrefixes(others: Prefix6[]) {
+      this.prefixes = others;
+    },
+  });
+  const ask = async (change: string | null = null, prefix = '') =>
+    ((await client.request('dns-prefixes', { change, prefix })) as { prefixes: string[] }).prefixes;
+  assert.deepEqual(await ask(), ['2001:db8:64::/96']);
+  const both = ['2001:db8:64::/96', '64:ff9b::/96'];
+  assert.deepEqual(await ask('add', '64:ff9b::/96'), both);
+  assert.deepEqual(await ask('add', '64:ff9b::/96'), both);
+  assert.deepEqual(await ask('drop', '2001:db8:64::/96'), ['64:ff9b::/96']);
+  for (const [change, prefix, message] of [
+    ['drop', '2001:db8:64::/96', /answers are not made under 2001:db8:64::\/96/],
+    ['drop', '64:ff9b::/96', /the last prefix/],
+    ['add', '2001:db8::/33', /not a prefix of a NAT64/],
+    ['add', '', /not a prefix of a NAT64/],
+    ['put', '64:ff9b::/96', /change/],
+  ] as const)
+    await assert.rejects(ask(change, prefix), message);
+  assert.deepEqual(await ask(), ['64:ff9b::/96']);
 });
 
 test('a result that cannot be told is an error, and the connection goes on', async () => {

@@ -246,6 +246,20 @@ describe('over the addon only', () => {
     });
   }
 
+  it('whoever shares the thread has a turn after each query that takes long, and in each turn', async () => {
+    let turns = 0;
+    const served = await serve(native, '127.0.0.1', { giveWay: () => turns++ });
+    await ask(
+      served.port,
+      ids(100).map((id) => query('now', id)),
+    );
+    assert.ok(turns >= 100, `${turns} turns`);
+    turns = 0;
+    await ask(served.port, [query('cached', 1)]);
+    assert.ok(turns >= 1);
+    served.close();
+  });
+
   for (const [name, most] of [
     ['cached', 64],
     ['now', 16],

@@ -417,6 +417,42 @@ for (const [what, open] of OPENERS) {
   });
 }
 
+describe('queries sent at one go', () => {
+  it('share a socket, 16 at most, and those after them have another one', async () => {
+    const sockets: number[] = [];
+    const open: OpenSocket = () => {
+      const number = sockets.push(0) - 1;
+      return { send: () => sockets[number]!++, close: () => {} };
+    };
+    const transport = new UdpTransport({ address: '127.0.0.1', port: 1 }, newStats(), open);
+    const exchange = { onMessage: () => true, onError: () => {}, onRefusal: () => {} };
+    const ids = new Set<number>();
+    const send = (count: number) => {
+      for (let i = 0; i < count; i++) {
+        const query = Buffer.alloc(12);
+        transport.send(query, exchange);
+        ids.add(query.readUInt16BE(0));
+      }
+    };
+    send(16);
+    assert.deepEqual(sockets, [16]);
+    send(16);
+    await sleep(0);
+    send(1);
+    assert.equal(
+      sockets.reduce((sum, count) => sum + count),
+      33,
+    );
+    assert.ok(ids.size > 30, 'ids are of their own all the same');
+    for (let i = 0; i < 20; i++) {
+      await sleep(0);
+      send(1);
+    }
+    assert.ok(sockets.length > 10, `${sockets.length} sockets in 23 goes`);
+    transport.close();
+  });
+});
+
 describe('TC=1 (RFC 7766)', () => {
   it('is asked again over TCP', async () => {
     const script: Script = { '*': { answer: ['a.example 5 TXT whole'], truncate: true } };
