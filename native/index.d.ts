@@ -152,7 +152,7 @@ declare namespace native {
 
   /**
    * Replaces this program by another in the same process (execve): the same pid, parent and standard streams. Comes back
-   * only by an exception. `env` holds NAME=VALUE.
+   * only by an exception. `argv` begins with the name of the program; `env` holds NAME=VALUE.
    */
   function exec(path: string, argv: readonly string[], env: readonly string[]): void;
 

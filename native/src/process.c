@@ -121,6 +121,12 @@ napi_value execute(napi_env env, napi_callback_info info) {
   if (!arguments(env, info, 3, values) || !string_argument(env, values[0], "path", path, sizeof path)) return NULL;
   char **words = strings_argument(env, values[1], "argv");
   if (words == NULL) return NULL;
+  /* Who finds no name of its own there reads what lies behind: its environment. */
+  if (words[0] == NULL) {
+    throw_range_error(env, "argv must hold the program's name at least");
+    free_strings(words);
+    return NULL;
+  }
   char **variables = strings_argument(env, values[2], "env");
   if (variables != NULL) {
     /* libuv has marked all descriptors at the start of Node. The standard streams are the next program's too. */

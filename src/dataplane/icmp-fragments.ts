@@ -96,10 +96,18 @@ export class IcmpFragments {
   expire(): void {
     for (let entry = 0; entry < FRAGMENT_SLOTS; entry++) {
       const madeSec = this.#madeSec[entry] as number;
-      if (madeSec === 0 || this.#ctx.nowSec - madeSec <= HOLD_SEC) continue;
-      if (this.#first[entry] === WAITS) count(this.#ctx, DROP_ICMP_FRAGMENT, 1);
-      this.#forget(entry);
+      if (madeSec !== 0 && this.#ctx.nowSec - madeSec > HOLD_SEC) this.#drop(entry);
     }
+  }
+
+  /** Drops them all: nothing is held from now on. */
+  clear(): void {
+    for (let entry = 0; entry < FRAGMENT_SLOTS; entry++) this.#drop(entry);
+  }
+
+  #drop(entry: number): void {
+    if (this.#first[entry] === WAITS) count(this.#ctx, DROP_ICMP_FRAGMENT, 1);
+    this.#forget(entry);
   }
 
   #slot(entry: number): number {

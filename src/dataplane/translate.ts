@@ -23,7 +23,12 @@ export function reconfigure(ctx: Context, tables: Tables): void {
 }
 
 function configureFragments(ctx: Context, { settings }: Tables): void {
-  ctx.fragments = settings.icmpFragments === 'hold' ? (ctx.fragments ?? new IcmpFragments(ctx)) : null;
+  if (settings.icmpFragments === 'hold') {
+    ctx.fragments ??= new IcmpFragments(ctx);
+  } else {
+    ctx.fragments?.clear();
+    ctx.fragments = null;
+  }
 }
 
 /** Translates the frame at `offset`, its virtio-net header before it. Returns a verdict; see context.ts. */

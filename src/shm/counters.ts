@@ -52,7 +52,6 @@ export const COUNTER_NAMES = [
   'drop-self',
   'drop-fragment-malformed',
   'drop-icmp-fragment',
-  'drop-icmp-malformed',
   'drop-icmp-checksum',
   'drop-icmp-type',
   'drop-icmp-quote',

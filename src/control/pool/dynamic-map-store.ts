@@ -235,7 +235,7 @@ function* blocksOf(file: string): Generator<string> {
     throw error;
   }
   try {
-    const bytes = Buffer.alloc(BLOCK_BYTES);
+    const bytes = Buffer.allocUnsafe(BLOCK_BYTES);
     for (let n = readSync(descriptor, bytes); n > 0; n = readSync(descriptor, bytes)) {
       yield bytes.toString('latin1', 0, n);
     }

@@ -74,17 +74,22 @@ test('exec becomes another program, with its arguments, its environment, the sam
 
 test('exec of what is no program comes back with an error', () => {
   assert.match(
-    inChild(`native.exec('/nowhere', [], [])`).stderr,
+    inChild(`native.exec('/nowhere', ['x'], [])`).stderr,
     /\/nowhere: No such file or directory \(execve: ENOENT\)/,
   );
-  assert.match(inChild(`native.exec('/', [], [])`).stderr, /\(execve: EACCES\)/);
+  assert.match(inChild(`native.exec('/', ['x'], [])`).stderr, /\(execve: EACCES\)/);
 });
 
 const WRONG: readonly (readonly [string, () => unknown, object])[] = [
   ['exec without a list', () => native.exec('/bin/true', 'x' as never, []), { name: 'TypeError' }],
   ['exec with numbers', () => native.exec('/bin/true', [1] as never, []), { name: 'TypeError' }],
   ['exec with a zero byte', () => native.exec('/bin/true', ['a\0b'], []), { name: 'RangeError' }],
-  ['exec with a wrong environment', () => native.exec('/bin/true', [], {} as never), { name: 'TypeError' }],
+  [
+    'exec with a wrong environment',
+    () => native.exec('/bin/true', ['true'], {} as never),
+    { name: 'TypeError' },
+  ],
+  ['exec without the name of the program', () => native.exec('/bin/true', [], []), { name: 'RangeError' }],
   ['exec of nothing', () => native.exec('', [], []), { name: 'RangeError' }],
   ['chroot of a number', () => native.chroot(1 as never), { name: 'TypeError' }],
   ['chroot of too long a path', () => native.chroot('x'.repeat(5000)), { name: 'RangeError' }],

@@ -314,7 +314,7 @@ test('DNS: DNS64 is asked, and its errors are replies', async () => {
 test('DNS: prefixes are listed, added and dropped, never the last one', async () => {
   const { client } = await serve('', {
     prefixes: [parsePrefix6('2001:db8:64::/96') as Prefix6],
-    usePrefixes(others: Prefix6[]) {
+    usePrefixes(this: { prefixes: Prefix6[] }, others: Prefix6[]) {
       this.prefixes = others;
     },
   });
