@@ -1,7 +1,11 @@
 /**
  * How soon the control plane is heard while the data plane is under full load: `npm run bench -- control`. A reload from SIGHUP to
- * the log line that says it is in force in every worker; a stop from SIGTERM to the end of the process.
+ * the log line that says it is in force in every worker, also with another number of workers; a stop from SIGTERM to the end of the
+ * process; the death of a worker to the moment from which another serves its queue. And how long a reload with a large map-file takes, and
+ * for how long it keeps DNS and new hosts waiting.
  */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type GatewayProcess, Lab } from '../test/helpers/lab.js';
 import { type Running, startNat64d } from './contenders.js';
@@ -14,17 +18,31 @@ const FLOOD = { size: 64, flows: 60_000 };
 const FLOOD_SEC = 3600;
 /** A pause in which the flood is at its full rate again. */
 const PAUSE_MS = 150;
+const WAIT_MS = 60_000;
 
-async function reloadMs(gateway: GatewayProcess, count: number): Promise<number> {
+async function msUntil(gateway: GatewayProcess, signal: NodeJS.Signals, event: string, count: number) {
   const startMs = performance.now();
-  gateway.kill('SIGHUP');
-  await gateway.waitFor('reloaded', count);
+  gateway.kill(signal);
+  await gateway.waitFor(event, count, WAIT_MS);
   return performance.now() - startMs;
 }
 
-async function measure(lab: Lab, isLoaded: boolean): Promise<{ reload: number[]; stop: number[] }> {
-  const reload: number[] = [];
-  const stop: number[] = [];
+interface Measured {
+  readonly reload: number[];
+  readonly resize: number[];
+  readonly replace: number[];
+  readonly stop: number[];
+}
+
+/** The same configuration with another number of workers. */
+function setWorkers(lab: Lab, workers: number): void {
+  const file = join(lab.folder, 'nat64d.toml');
+  writeFileSync(file, readFileSync(file, 'utf8').replace(/^workers = .*$/m, `workers = ${workers}`));
+}
+
+async function measure(lab: Lab, isLoaded: boolean): Promise<Measured> {
+  const measured: Measured = { reload: [], resize: [], replace: [], stop: [] };
+  const { reload, resize, replace, stop } = measured;
   const flooded = async (running: Running, work: () => Promise<void>) => {
     const flood = isLoaded ? startFlood(lab, running, FLOOD, FLOOD_SEC) : undefined;
     await sleep(PAUSE_MS * 3);
@@ -37,15 +55,83 @@ async function measure(lab: Lab, isLoaded: boolean): Promise<{ reload: number[];
     await flooded(running, async () => {
       // All reloads in one life of the gateway, the first.
       for (let n = 1; i === 0 && n <= TIMES; n++) {
-        reload.push(await reloadMs(gateway, n));
+        reload.push(await msUntil(gateway, 'SIGHUP', 'reloaded', n));
         await sleep(PAUSE_MS);
       }
+      for (let n = 1; i === 0 && n <= TIMES; n++) {
+        setWorkers(lab, 1 + ((n + 1) % 2));
+        resize.push(await msUntil(gateway, 'SIGHUP', 'reloaded', TIMES + n));
+        await sleep(PAUSE_MS);
+      }
+      // A life each: a worker that dies again soon is given time.
+      replace.push(await msUntil(gateway, i % 2 === 0 ? 'SIGUSR2' : 'SIGALRM', 'worker-replaced', 1));
+      await sleep(PAUSE_MS);
       const startMs = performance.now();
       await running.stop();
       stop.push(performance.now() - startMs);
     });
   }
-  return { reload, stop };
+  return measured;
+}
+
+/** Says at SIGURG for how long the event loop of the main thread has been without a turn, at most, since the last time. */
+const PROBE = `data:text/javascript,${encodeURIComponent(`
+  import { monitorEventLoopDelay } from 'node:perf_hooks';
+  import { isMainThread } from 'node:worker_threads';
+  if (isMainThread) {
+    const delay = monitorEventLoopDelay({ resolution: 1 });
+    delay.enable();
+    process.on('SIGURG', () => {
+      console.log(JSON.stringify({ event: 'event-loop', ms: delay.max / 1e6 }));
+      delay.reset();
+    });
+  }
+`)}`;
+
+const MAP_LINES = 100_000;
+
+function mapLines(count: number, from: number): string {
+  const octets = (n: number) => `100.${64 + (n >> 16)}.${(n >> 8) & 255}.${n & 255}`;
+  return Array.from(
+    { length: count },
+    (_, n) => `map ${octets(n)} 2001:db8:77::${(n + from).toString(16)}\n`,
+  ).join('');
+}
+
+/** Reloads with a large map-file: how long they take, and the longest time in which the event loop had no turn. */
+async function measureMaps(lab: Lab): Promise<Record<string, string | number>[]> {
+  const file = join(lab.folder, 'maps');
+  writeFileSync(file, '');
+  const { gateway, running } = await startNat64d(lab, 2, {
+    top: `map-file = "${file}"\n`,
+    nodeOptions: ['--import', PROBE],
+  });
+  let asked = 0;
+  const longestMs = async () => {
+    gateway.kill('SIGURG');
+    return (await gateway.waitFor('event-loop', ++asked)).ms as number;
+  };
+  const rows: Record<string, string | number>[] = [];
+  const steps = [
+    ['none to', mapLines(MAP_LINES, 0)],
+    ['the same', mapLines(MAP_LINES, 0)],
+    ['one more than', mapLines(MAP_LINES + 1, 0)],
+    ['others in the place of', mapLines(MAP_LINES, 1_000_000)],
+    ['none again after', ''],
+  ] as const;
+  for (const [index, [what, text]] of steps.entries()) {
+    writeFileSync(file, text);
+    await longestMs();
+    const ms = await msUntil(gateway, 'SIGHUP', 'reloaded', index + 1);
+    const blockMs = await longestMs();
+    rows.push({
+      what: `reload: ${what} ${MAP_LINES} maps`,
+      ms: Math.round(ms),
+      'longest block ms': Math.round(blockMs),
+    });
+  }
+  await running.stop();
+  return rows;
 }
 
 export async function run(): Promise<void> {
@@ -55,10 +141,12 @@ export async function run(): Promise<void> {
     await openSink(lab);
     const rows: Record<string, string | number>[] = [];
     for (const isLoaded of [false, true]) {
-      const { reload, stop } = await measure(lab, isLoaded);
+      const { reload, resize, replace, stop } = await measure(lab, isLoaded);
       const load = isLoaded ? 'full load' : 'idle';
       for (const [what, ms] of [
         ['SIGHUP until it is in force', reload],
+        ['SIGHUP until another number of workers serves', resize],
+        ['death of a worker until another serves', replace],
         ['SIGTERM until the process has ended', stop],
       ] as const) {
         const [p50, p99] = [quantile(ms, 0.5), quantile(ms, 0.99)].map(Math.round);
@@ -66,7 +154,9 @@ export async function run(): Promise<void> {
       }
     }
     printTable(rows);
-    console.log(`\n${writeResults('control', rows)}`);
+    const maps = await measureMaps(lab);
+    printTable(maps);
+    console.log(`\n${writeResults('control', [...rows, ...maps])}`);
   } finally {
     await lab.close();
   }

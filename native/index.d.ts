@@ -64,12 +64,20 @@ declare namespace native {
   function setOffload(fd: number, bits: number): boolean;
 
   /**
-   * TUNSETSTEERINGEBPF, for all queues of the device: both directions of a flow go to one queue, whose number follows from the
-   * ports of TCP and UDP and from `remoteBits` (8, 16, 24 or 32) of an IPv4 address: the first of an IPv4 packet's source,
-   * and those at byte `remoteAt` of an IPv6 packet's destination. `secret` (32 bits) keeps others from choosing queues.
+   * TUNSETSTEERINGEBPF, for all queues of the device: both directions of a flow go to one of the `count` queues from `first` on (in the
+   * order in which they were opened, modulo the number of open ones), whose number follows from the ports of TCP and UDP and from
+   * `remoteBits` (0, 8, 16, 24 or 32) of an IPv4 address: the first of an IPv4 packet's source, and those at byte `remoteAt` of an IPv6
+   * packet's destination. `secret` (32 bits) keeps others from choosing queues. In the place of a program before it in one step.
    * False where this kernel, or a lack of CAP_BPF, does not let us; throws on anything else.
    */
-  function setSteering(fd: number, remoteAt: number, remoteBits: number, secret: number): boolean;
+  function setSteering(
+    fd: number,
+    remoteAt: number,
+    remoteBits: number,
+    secret: number,
+    first: number,
+    count: number,
+  ): boolean;
 
   /** Gives the choice of queues back to the kernel. */
   function clearSteering(fd: number): void;

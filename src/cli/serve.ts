@@ -1,5 +1,4 @@
 /** Runs a gateway until it is told to stop: what `nat64d` and `tayga` have in common. */
-import { ConfigError } from '../control/config/problem.js';
 import type { GatewayConfig } from '../control/config/types.js';
 import { Gateway } from '../control/gateway.js';
 import type { Log } from '../control/log.js';
@@ -23,8 +22,8 @@ async function reload(gateway: Gateway, { log }: ServeOptions): Promise<void> {
   try {
     await gateway.reloadFile();
   } catch (error) {
-    const lines = error instanceof ConfigError ? error.message.split('\n') : [String(error)];
-    for (const line of lines) log.error({ event: 'reload-failed' }, line);
+    const message = error instanceof Error ? error.message : String(error);
+    for (const line of message.split('\n')) log.error({ event: 'reload-failed' }, line);
     log.error({ event: 'reload-failed' }, 'the configuration in force stays as it was');
   }
   try {

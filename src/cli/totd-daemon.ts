@@ -3,12 +3,11 @@ import { closeSync, writeSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { parseConfig } from '../control/config/index.js';
-import { ConfigError } from '../control/config/problem.js';
 import { loadTotd, type TotdConfig, totdDns64, totdWarnings } from '../control/config/totd.js';
 import type { Dns64Config } from '../control/config/types.js';
 import type { Dns64 } from '../control/dns64/index.js';
 import { createPlainLog, type Log } from '../control/log.js';
-import { type NameServerConfig, reloadNameServer, startNameServer } from '../control/name-server.js';
+import { type NameServerConfig, prepareNameServer, startNameServer } from '../control/name-server.js';
 import { openNotifier } from '../control/notify.js';
 import { Pidfile } from '../control/pidfile.js';
 import { becomeUser, changeRoot, findIdentity, type Identity } from '../control/privileges.js';
@@ -99,7 +98,7 @@ class Daemon {
     const own = new Set(before.dns64.listen.map(({ address }) => address));
     const frozen = (this.#dns64?.listening ?? []).filter(({ address }) => !own.has(address));
     this.config = { ...before, frozen };
-    this.#dns64 = await reloadNameServer(this.#dns64, before, this.config, this.log);
+    await this.#bringIntoForce(this.config);
     if (before.dns64.interfaces.length > 0) {
       this.log.info(
         { event: 'config-warning' },
@@ -121,6 +120,12 @@ class Daemon {
       );
     }
     return { ...read, frozen, dns64: { ...read.dns64, listen, interfaces, port } };
+  }
+
+  /** Where it rejects, all is as it was. */
+  async #bringIntoForce(config: NameServerConfig): Promise<void> {
+    const ready = await prepareNameServer(this.#dns64, config, this.log);
+    this.#dns64 = await ready.commit();
   }
 
   async #listen(): Promise<void> {
@@ -154,15 +159,14 @@ class Daemon {
         const totd = loadTotd(this.options.config, this.options.prefixes);
         this.#warn(totd);
         const after = this.#applicable(configOf(totd, this.options), totd.file);
-        const before = this.config;
         const { log } = this;
+        await this.#bringIntoForce(after);
         this.config = after;
-        this.#dns64 = await reloadNameServer(this.#dns64, before, after, log);
         for (const { error } of this.#dns64?.failures ?? [])
           log.error({ event: 'dns64-listen-failed', err: error }, error.message);
         log.info({ event: 'reloaded' }, `${totd.file} read again`);
       } catch (error) {
-        const lines = error instanceof ConfigError ? error.message.split('\n') : [String(error)];
+        const lines = (error instanceof Error ? error.message : String(error)).split('\n');
         for (const line of lines) this.log.error({ event: 'reload-failed' }, line);
         this.log.error({ event: 'reload-failed' }, 'the configuration in force stays as it was');
       }

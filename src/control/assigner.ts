@@ -44,7 +44,9 @@ export class Assigner {
 
   /** Answers what waits in a worker's ring. */
   answer(workers: Workers, worker: number): void {
-    const { questions, answers } = workers.rings(worker);
+    const rings = workers.rings(worker);
+    if (rings === undefined) return;
+    const { questions, answers } = rings;
     questions.answerBell();
     const reply = (host: Address6, value: number) => {
       // Room is certain: a worker has no more hosts in flight than the ring has records.
@@ -80,7 +82,7 @@ export class Assigner {
    */
   answerWaiting(workers: Workers): void {
     for (let worker = 0; worker < workers.count; worker++) {
-      if (!workers.rings(worker).questions.isEmpty) this.answer(workers, worker);
+      if (workers.rings(worker)?.questions.isEmpty === false) this.answer(workers, worker);
     }
   }
 

@@ -1,20 +1,17 @@
 /** What differs between two configurations, by the names that the file uses. */
 import { isDeepStrictEqual } from 'node:util';
 import type { GatewayConfig } from './config/types.js';
+import { areSame } from './explicit-maps.js';
+
+type Maps = GatewayConfig['maps'];
 
 /** Keys that need a restart, and why. */
 const FIXED: ReadonlyMap<string, string> = new Map([
   ['device.name', 'the device is open'],
-  ['device.mtu', 'the device is set up'],
-  ['device.offload', 'the queues are open'],
   ['device.configure', 'the device is set up'],
-  ['device.forwarding', 'the device is set up'],
-  ['device.masquerade', 'the device is set up'],
-  ['workers', 'the queues are open'],
   ['worker-nice', 'the workers have started'],
   ['data-dir', 'dynamic.map is open'],
   ['run-dir', 'it is in use'],
-  ['log.format', 'the log is open'],
 ]);
 
 /** What a file calls a key otherwise than our own code does. */
@@ -34,7 +31,7 @@ const NAMES: Readonly<Record<string, string>> = {
 export interface Changes {
   /** Dotted keys that a reload applies. */
   readonly applied: readonly string[];
-  /** Those that need a restart, each with the reason. */
+  /** Those that need a restart, each with the reason: a reload with one of them is refused. */
   readonly fixed: readonly { readonly key: string; readonly reason: string }[];
 }
 
@@ -53,18 +50,14 @@ export function changesBetween(before: GatewayConfig, after: GatewayConfig): Cha
   };
 }
 
-/** The configuration that a reload can bring into force: the new one, with what needs a restart as it was. */
-export function withoutFixed(before: GatewayConfig, after: GatewayConfig): GatewayConfig {
-  const { name, mtu, offload, configure, forwarding, masquerade } = before.device;
-  return {
-    ...after,
-    workers: before.workers,
-    workerNice: before.workerNice,
-    dataDir: before.dataDir,
-    runDir: before.runDir,
-    device: { ...after.device, name, mtu, offload, configure, forwarding, masquerade },
-    log: { ...after.log, format: before.log.format },
-  };
+/** Why a reload cannot bring this configuration into force, a line each; '' where it can. */
+export function refusalOf({ fixed }: Changes, file: string): string {
+  return fixed
+    .map(
+      ({ key, reason }) =>
+        `${file}: ${key} cannot change while the gateway runs (${reason}): restart to apply it, or take the change back`,
+    )
+    .join('\n');
 }
 
 function differingKeys(before: object, after: object, path: string): string[] {
@@ -72,7 +65,7 @@ function differingKeys(before: object, after: object, path: string): string[] {
   return [...names].flatMap((name) => {
     const a: unknown = Reflect.get(before, name);
     const b: unknown = Reflect.get(after, name);
-    if (isDeepStrictEqual(a, b)) return [];
+    if (name === 'maps' ? areSame(a as Maps, b as Maps) : isDeepStrictEqual(a, b)) return [];
     const kebab = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
     const key = `${path}${NAMES[kebab] ?? kebab}`;
     // Tables are looked into; what else is an object (an address, a prefix, a list) is one value.

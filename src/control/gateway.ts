@@ -1,9 +1,8 @@
 /** The gateway's life: everything that is put up, in order, and taken down again in reverse. */
-import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { announce } from './announce.js';
-import { type Changes, changesBetween, withoutFixed } from './changes.js';
+import { type Changes, changesBetween, refusalOf } from './changes.js';
 import { Clock } from './clock.js';
 import type { ExplicitMap, GatewayConfig, InterfaceAddress, LogConfig } from './config/types.js';
 import { ControlSocket, checkGroup, SOCKET_NAME } from './control-socket/server.js';
@@ -16,10 +15,12 @@ import { lockInstance } from './instance-lock.js';
 import { interfaceAddresses } from './kernel-addresses.js';
 import { type Log, plainLog, silent } from './log.js';
 import { releaseMemoryRegularly } from './memory.js';
-import { isSameNameServer, reloadNameServer, startNameServer } from './name-server.js';
-import { configureNetdev, type Netdev, netdevSettings, recoverSysctls } from './netdev/index.js';
+import { startNameServer } from './name-server.js';
+import { buildNetdevSettings, configureNetdev, type Netdev, recoverSysctls } from './netdev/index.js';
 import { type OpenDevice, openDevice } from './queues.js';
-import type { EffectiveConfig } from './settings.js';
+import { type Parts, Reload } from './reload.js';
+import { type EffectiveConfig, workerCountOf } from './settings.js';
+import { inSlices } from './slices.js';
 import { Translation } from './translation.js';
 
 export interface GatewayOptions {
@@ -42,15 +43,14 @@ export class Gateway {
   #config: GatewayConfig;
   #translation: Translation | undefined;
   #netdev: Netdev | undefined;
-  #dns64: Dns64 | undefined;
+  /** What a reload may replace. */
+  readonly #parts: Parts = { kernelSide: undefined, dns64: undefined, control: undefined, http: undefined };
   #deviceAddresses: readonly InterfaceAddress[] = [];
   /** What is in force as it was shown last: the same object for as long as it is the same. */
   #shown: { readonly of: GatewayConfig; readonly config: EffectiveConfig } | undefined;
   #isSetUpKept = false;
   #stopping: Promise<void> | undefined;
   #device: OpenDevice | undefined;
-  #control: ControlSocket | undefined;
-  #http: HttpService | undefined;
   readonly #load: (() => GatewayConfig) | undefined;
   readonly #startedMs = performance.now();
   readonly #reloads: ReloadCounts = { done: 0, failed: 0 };
@@ -90,15 +90,15 @@ export class Gateway {
     const lock = await lockInstance(config.device.name);
     this.#undo.push(() => lock.release());
     // Before anything that the gateway of another device with the same run-dir would notice.
-    this.#undo.push(() => this.#control?.close());
-    await this.#openControl(config);
+    this.#undo.push(() => this.#parts.control?.close());
+    if (config.controlSocket) this.#parts.control = await this.#openControl(config);
     await recoverSysctls(config.runDir, plainLog(log));
 
-    this.#config = { ...config, maps: explicitMaps(config, log) };
+    this.#config = { ...config, maps: await explicitMaps(config, log) };
     const device = openDevice(
       {
         name: config.device.name,
-        count: config.workers || cpus().length,
+        count: workerCountOf(config),
         offload: config.device.offload,
         pref64: config.pref64,
       },
@@ -106,7 +106,8 @@ export class Gateway {
     );
     this.#undo.push(() => device.close());
     this.#device = device;
-    this.#netdev = await configureNetdev(netdevSettings(this.#config), plainLog(log));
+    this.#parts.kernelSide = await inSlices(buildNetdevSettings(this.#config));
+    this.#netdev = await configureNetdev(this.#parts.kernelSide, plainLog(log));
     this.#undo.push(() => (this.#isSetUpKept ? undefined : this.#netdev?.restore()));
     const translation = await Translation.start(this.#effective(this.#config), {
       device,
@@ -118,28 +119,19 @@ export class Gateway {
     this.#undo.push(() => translation.stop());
     this.#followAddresses();
     this.#undo.push(releaseMemoryRegularly());
-    this.#undo.push(() => this.#dns64?.close());
+    this.#undo.push(() => this.#parts.dns64?.close());
     this.#useDns64(config, await startNameServer(config, log, this.#giveWay));
-    this.#undo.push(() => this.#http?.close());
-    await this.#startHttp(config);
-    announce(this.#effective(config), device, this.#netdev.summary, this.#dns64, log);
+    this.#undo.push(() => this.#parts.http?.close());
+    if (config.http.listen.length > 0) this.#parts.http = await this.#startHttp(config);
+    announce(this.#effective(config), device, this.#netdev.summary, this.#parts.dns64, log);
   }
 
-  async #openControl(config: GatewayConfig): Promise<void> {
-    this.#control = undefined;
-    if (!config.controlSocket) return;
-    const path = join(config.runDir, SOCKET_NAME);
-    this.#control = await ControlSocket.open({
-      path,
-      group: config.controlGroup,
-      subject: () => this.subject,
-    });
+  #openControl({ runDir, controlGroup: group }: GatewayConfig): Promise<ControlSocket> {
+    return ControlSocket.open({ path: join(runDir, SOCKET_NAME), group, subject: () => this.subject });
   }
 
-  async #startHttp(config: GatewayConfig): Promise<void> {
-    this.#http = undefined;
-    if (config.http.listen.length === 0) return;
-    this.#http = await HttpService.start({ ...config.http, subject: () => this.subject, log: this.#log });
+  #startHttp({ http }: GatewayConfig): Promise<HttpService> {
+    return HttpService.start({ ...http, subject: () => this.subject, log: this.#log });
   }
 
   /** What may be looked at from outside, and done; undefined before it serves, and at its end. */
@@ -154,7 +146,7 @@ export class Gateway {
       device: device.name,
       steering: device.steering,
       dataplane: translation,
-      dns64: this.#dns64,
+      dns64: this.#parts.dns64,
       reloads: this.#reloads,
       recent: log,
       get logLevel() {
@@ -196,20 +188,23 @@ export class Gateway {
   }
 
   /** Counts a reload that comes to nothing because this fails. */
-  #counted<T>(read: () => T): T {
+  async #counted<T>(read: () => Promise<T> | T): Promise<T> {
     try {
-      return read();
+      return await read();
     } catch (error) {
       this.#reloads.failed++;
       throw error;
     }
   }
 
-  #loadComplete(): Loaded {
+  async #loadComplete(): Promise<Loaded> {
     const given = this.#read();
     const warnings = [...given.warnings];
     const log = { ...silent, warn: (_: object, message: string) => void warnings.push(message) };
-    return { given, complete: { ...given, maps: explicitMaps(given, log), warnings } };
+    return {
+      given,
+      complete: { ...given, maps: await explicitMaps(given, log, this.#config.maps), warnings },
+    };
   }
 
   /** The configuration with the addresses that the device has now. */
@@ -225,13 +220,16 @@ export class Gateway {
       const { configure, name } = this.#config.device;
       if (configure || isDeepStrictEqual(interfaceAddresses(name), this.#deviceAddresses)) return;
       this.#log.info({ event: 'addresses-changed' }, `the addresses of ${name} have changed`);
-      void this.#inTurn(() => this.#translation?.reload(this.#effective(this.#config)));
+      void this.#inTurn(async () => {
+        const next = await this.#translation?.prepare(this.#effective(this.#config));
+        if (next !== undefined) await this.#translation?.commit(next);
+      });
     }, ADDRESSES_MS);
     this.#undo.push(() => clearInterval(timer));
   }
 
   #useDns64(config: GatewayConfig, dns64: Dns64 | undefined): void {
-    this.#dns64 = dns64;
+    this.#parts.dns64 = dns64;
     for (const { error } of dns64?.failures ?? []) {
       if (config.dns64.required) throw error;
       this.#log.error(
@@ -242,80 +240,51 @@ export class Gateway {
   }
 
   /**
-   * Brings another configuration into force, but for what needs a restart. Resolves with what differs. Where it rejects,
-   * the workers go on as they were.
+   * Brings another configuration into force, all of it in one step. Resolves with what differs. Where it rejects, with every reason in
+   * a line of its own, all goes on as it was.
    */
   reload(given: GatewayConfig): Promise<Changes> {
-    return this.#inTurn(async () => {
-      const before = this.#config;
-      const config = this.#counted(() => ({ ...given, maps: explicitMaps(given, this.#log) }));
-      const changes = changesBetween(before, config);
-      for (const warning of config.warnings) this.#log.warn({ event: 'config-warning' }, warning);
-      for (const { key, reason } of changes.fixed) {
-        this.#log.warn(
-          { event: 'needs-restart', key },
-          `${config.file}: ${key} cannot change while the gateway runs (${reason}): restart to apply it`,
+    return this.#inTurn(() =>
+      this.#counted(async () => {
+        const before = this.#config;
+        const log = this.#log;
+        const config = { ...given, maps: await explicitMaps(given, log, before.maps) };
+        const changes = changesBetween(before, config);
+        const refusal = refusalOf(changes, config.file);
+        if (refusal !== '') throw new Error(refusal);
+        for (const warning of config.warnings) log.warn({ event: 'config-warning' }, warning);
+        await this.#bringIntoForce(config);
+        this.#reloads.done++;
+        log.info(
+          { event: 'reloaded', file: config.file, changed: changes.applied },
+          changes.applied.length === 0
+            ? `${config.file} read again: nothing in it has changed`
+            : `${config.file} read again; changed: ${changes.applied.join(', ')}`,
         );
-      }
-      const after = withoutFixed(before, config);
-      try {
-        await this.#reloadParts(before, after);
-      } catch (error) {
-        this.#reloads.failed++;
-        throw error;
-      }
-      this.#reloads.done++;
-      this.#log.info(
-        { event: 'reloaded', file: config.file, changed: changes.applied },
-        changes.applied.length === 0
-          ? `${config.file} read again: nothing in it has changed`
-          : `${config.file} read again; changed: ${changes.applied.join(', ')}`,
-      );
-      return changes;
-    });
+        return changes;
+      }),
+    );
   }
 
   /** The same with the configuration as it is on disk now. Rejects with ConfigError where that is no good. */
   async reloadFile(): Promise<Changes> {
-    return this.reload(this.#counted(() => this.#read()));
+    return this.reload(await this.#counted(() => this.#read()));
   }
 
-  async #reloadParts(before: GatewayConfig, after: GatewayConfig): Promise<void> {
-    const log = this.#log;
-    // The kernel learns new addresses and routes before workers serve them, and forgets old ones after.
-    const netdev = this.#netdev;
-    const isSame = isDeepStrictEqual(netdevSettings(before), netdevSettings(after));
-    if (!isSame) await netdev?.extend(netdevSettings(after), plainLog(log));
-    await this.#translation?.reload(this.#effective(after));
+  async #bringIntoForce(after: GatewayConfig): Promise<void> {
+    const [translation, device, netdev] = [this.#translation, this.#device, this.#netdev];
+    if (translation === undefined || device === undefined || netdev === undefined) return;
+    await new Reload(this.#parts, {
+      translation,
+      device,
+      netdev,
+      log: this.#log,
+      effective: (config) => this.#effective(config),
+      openControl: (config) => this.#openControl(config),
+      startHttp: (config) => this.#startHttp(config),
+      giveWay: this.#giveWay,
+    }).run(this.#config, after);
     this.#config = after;
-    if (!isDeepStrictEqual(before.pref64, after.pref64)) this.#device?.steer(after.pref64);
-    if (!isSame) await netdev?.reduce(netdevSettings(after), plainLog(log));
-    log.level = after.log.level;
-    if (!isSameNameServer(before, after) || this.#dns64?.isAdjusted === true) {
-      this.#useDns64(after, await reloadNameServer(this.#dns64, before, after, log, this.#giveWay));
-    }
-    await this.#reloadOutlets(before, after);
-  }
-
-  /** What others look in by. The gateway serves on where one of them cannot be had. */
-  async #reloadOutlets(before: GatewayConfig, after: GatewayConfig): Promise<void> {
-    if (before.controlSocket !== after.controlSocket || before.controlGroup !== after.controlGroup) {
-      try {
-        if (after.controlGroup !== null && this.#control !== undefined && after.controlSocket) {
-          this.#control.setGroup(after.controlGroup);
-        } else {
-          // Who has asked for this reload gets its reply.
-          this.#control?.retire();
-          await this.#openControl(after);
-        }
-      } catch (error) {
-        this.#log.error({ event: 'control-socket-failed', err: error }, String(error));
-      }
-    }
-    if (!isDeepStrictEqual(before.http, after.http)) {
-      await this.#http?.close();
-      await this.#startHttp(after);
-    }
   }
 
   /** Runs one change of what is in force after the other. */

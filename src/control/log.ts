@@ -8,6 +8,8 @@ import type { LogConfig } from './config/types.js';
 export interface Log {
   /** The least level that is written. */
   level: string;
+  /** How it is written; undefined where that does not change: to a system log. */
+  format?: LogConfig['format'];
   debug(fields: object, message: string): void;
   info(fields: object, message: string): void;
   warn(fields: object, message: string): void;
@@ -39,7 +41,7 @@ export function createPlainLog(
       send(target === 'journal' ? `<${severity}>${event.msg}` : event.msg, severity);
     },
   };
-  return pino({ level, base: null }, stream);
+  return pino<never>({ level, base: null }, stream);
 }
 
 /** Severity of syslog (RFC 5424 section 6.2.1) for pino's levels. */
@@ -74,18 +76,29 @@ function syslogSender(name: string, socket: string): (text: string, severity: nu
 
 /** A logger on standard output: pretty on a terminal, JSON otherwise. Synchronous, so that last words are not lost. */
 export function createLog(config: LogConfig): Log {
-  const isPretty = config.format === 'pretty' || (config.format === 'auto' && process.stdout.isTTY === true);
-  if (!isPretty) {
-    return pino({ level: config.level, base: null }, pino.destination({ fd: 1, sync: true }));
-  }
-  const stream = pretty({
-    colorize: process.stdout.isTTY === true,
+  const { level } = config;
+  let { format } = config;
+  let output = outputOf(format);
+  const log = pino<never>({ level, base: null }, { write: (line: string) => void output.write(line) });
+  return Object.defineProperty(log as Log, 'format', {
+    get: () => format,
+    set: (next: LogConfig['format']) => {
+      format = next;
+      output = outputOf(next);
+    },
+  });
+}
+
+function outputOf(format: LogConfig['format']): { write(line: string): unknown } {
+  const isTerminal = process.stdout.isTTY === true;
+  if (format === 'json' || (format === 'auto' && !isTerminal)) return pino.destination({ fd: 1, sync: true });
+  return pretty({
+    colorize: isTerminal,
     translateTime: 'SYS:HH:MM:ss',
     ignore: 'pid,hostname,event',
     hideObject: true,
     sync: true,
   });
-  return pino({ level: config.level, base: null }, stream);
 }
 
 /** The same log for modules whose lines are about one thing and carry no fields. */

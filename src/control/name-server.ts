@@ -4,6 +4,7 @@ import { DEFAULT_NAMES, type NamesConfig } from './config/synthesis.js';
 import type { GatewayConfig, SocketAddress } from './config/types.js';
 import { type Dns64, type Dns64Options, startDns64 } from './dns64/index.js';
 import { connectedNetworks, interfaceSockets } from './kernel-addresses.js';
+import type { Ready } from './listener-set.js';
 import { type Log, silent } from './log.js';
 
 /** What of a configuration DNS64 depends on. */
@@ -82,24 +83,51 @@ export async function startNameServer(
   return startDns64(options);
 }
 
-/** Whether `reloadNameServer` closes the listeners that there are. */
-export function closesNameServer(before: NameServerConfig, after: NameServerConfig): boolean {
-  return optionsOf(after, silent) === null || !isDeepStrictEqual(before.dns64.listen, after.dns64.listen);
+/** Where DNS64 listens now and would not any more. */
+export function leftAddresses(before: NameServerConfig, after: NameServerConfig): readonly SocketAddress[] {
+  if (optionsOf(before, silent) === null) return [];
+  const stays = optionsOf(after, silent) === null ? [] : after.dns64.listen;
+  const has = ({ address, port }: SocketAddress) =>
+    stays.some((one) => one.address === address && one.port === port);
+  return before.dns64.listen.filter((address) => !has(address));
 }
 
-/** Brings another configuration into force. Listeners stay open where their addresses stay the same. */
-export async function reloadNameServer(
+/**
+ * Prepares another configuration: listens where it says beside where it listens now. Rejects, with every reason, where that cannot be
+ * done. Listeners stay open where their addresses stay the same.
+ */
+export async function prepareNameServer(
   running: Dns64 | undefined,
-  before: NameServerConfig,
   after: NameServerConfig,
   log: Log,
   giveWay?: () => void,
-): Promise<Dns64 | undefined> {
+): Promise<Ready<Dns64 | undefined>> {
   const options = optionsOf(after, log, giveWay);
-  if (running === undefined || options === null || !isDeepStrictEqual(before.dns64.listen, options.listen)) {
-    await running?.close();
-    return options === null ? undefined : startDns64(options);
+  if (options === null) {
+    return {
+      undo: () => {},
+      commit: async () => {
+        await running?.close();
+        return undefined;
+      },
+    };
   }
-  running.reload(options);
-  return running;
+  if (running === undefined) {
+    const started = await startDns64(options);
+    if (started.failures.length > 0) {
+      const message = started.failures.map(({ error }) => error.message).join('\n');
+      await started.close();
+      throw new Error(message);
+    }
+    return { undo: () => started.close(), commit: () => started };
+  }
+  const listeners = await running.prepare(options);
+  return {
+    undo: () => listeners.undo(),
+    commit: async () => {
+      running.reload(options);
+      await listeners.commit();
+      return running;
+    },
+  };
 }

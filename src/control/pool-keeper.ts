@@ -1,11 +1,12 @@
 /** The dynamic pool of a configuration, with the table that workers read and the assigner that answers them. */
 import { randomFillSync } from 'node:crypto';
 import { createHostTable, type HostTableBuffers } from '../shm/host-table.js';
-import { PrefixTable } from '../shm/prefix-table.js';
+import { createPrefixTable, PrefixTable } from '../shm/prefix-table.js';
 import type { Address6, Prefix4 } from '../wire/address.js';
 import { TABULATION_WORDS } from '../wire/tabulation.js';
 import { Assigner } from './assigner.js';
 import type { Clock } from './clock.js';
+import type { ExplicitMap } from './config/types.js';
 import type { Assignments } from './inspect/assignments.js';
 import type { Log } from './log.js';
 import { MapPublisher } from './map-publisher.js';
@@ -39,6 +40,11 @@ export class PoolKeeper {
   readonly #clock: Clock;
   readonly #lastSeen: Int32Array;
   readonly #options: { pool4: Prefix4; lifetimeSec: number; maxMapsPer64: number };
+  /** The explicit maps that hosts were evicted for. */
+  #maps: readonly ExplicitMap[] = [];
+  #table = new PrefixTable(createPrefixTable([], 6));
+  /** Hosts that got an address since `adopt`, until `settle`. */
+  #recent: Address6[] | null = null;
   /** Indexes of maps that do not run out. */
   readonly #pinned = new Set<number>();
 
@@ -57,7 +63,10 @@ export class PoolKeeper {
       lastSeen: this.#lastSeen,
       dormantSec: DORMANT_SEC,
       publisher: this.#publisher,
-      record,
+      record: (ipv4, host) => {
+        this.#recent?.push(host);
+        record(ipv4, host);
+      },
     });
     this.assigner = new Assigner(this.pool, this.#publisher, surroundings);
   }
@@ -77,11 +86,26 @@ export class PoolKeeper {
   adopt(config: EffectiveConfig, maps6: SharedArrayBuffer): void {
     this.assigner.logsMaps = config.log.packets.includes('dyn');
     this.pool.setReserved(reservedAddresses(config));
-    const table = new PrefixTable(maps6);
-    if (!table.isEmpty) this.pool.evictHosts((host: Address6) => table.find6(...host) >= 0);
+    // A large pool takes a while to look through.
+    if (config.maps !== this.#maps) {
+      this.#maps = config.maps;
+      this.#table = new PrefixTable(maps6);
+      this.#recent = [];
+      if (!this.#table.isEmpty) this.pool.evictHosts((host) => this.#isExplicit(host));
+    }
     // Before another host gets the address of one that was pinned.
     for (const index of this.#pinned) if (this.pool.entry(index) === null) this.#pinned.delete(index);
     this.assigner.noteFullness();
+  }
+
+  #isExplicit(host: Address6): boolean {
+    return this.#table.find6(...host) >= 0;
+  }
+
+  /** Once all workers know the explicit maps: one that did not yet may have asked for the host of one. */
+  settle(): void {
+    for (const host of this.#recent ?? []) if (this.#isExplicit(host)) this.drop(this.pool.lookup(host));
+    this.#recent = null;
   }
 
   restore(entries: readonly StoredEntry[]): LineProblem[] {

@@ -1,10 +1,10 @@
 /** The TUN device: its queues, opened by the main thread so that they outlive any worker, its offloads and its steering. */
-import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import native from '#native';
 import type { Prefix6 } from '../wire/address.js';
 import type { Log } from './log.js';
+import { Steering } from './steering.js';
 
 export interface QueuesOptions {
   readonly name: string;
@@ -16,7 +16,7 @@ export interface QueuesOptions {
 export interface OpenDevice {
   /** The name the kernel gave. */
   readonly name: string;
-  /** One descriptor per queue. */
+  /** One descriptor per worker. Others may be open: see `QueueChange`. */
   readonly fds: readonly number[];
   /** Names of the offloads in force. */
   readonly offloads: readonly string[];
@@ -24,10 +24,33 @@ export interface OpenDevice {
   readonly steering: 'program' | 'kernel';
   /** Adapts the program to another prefix. */
   steer(pref64: Prefix6 | null): void;
+  /** Turns the offloads on, as many as there are, or off. Throws the addon's error. */
+  setOffload(isWanted: boolean): void;
+  /** Opens what another number of workers needs; no frame goes there yet where a program chooses. Throws the addon's error. */
+  prepareQueues(count: number): QueueChange;
   close(): void;
 }
 
+/**
+ * From the queues in use to others. Where a program chooses, the two have none in common: all that waits in the old ones is older than
+ * what comes to the new ones, so a flow keeps its order if those are served to their end first. The old ones stay open, empty, for the
+ * next change: closing a queue renumbers the others.
+ */
+export interface QueueChange {
+  /** One descriptor per worker. */
+  readonly fds: readonly number[];
+  /** Whether all of them are others than those in use. */
+  readonly isDisjoint: boolean;
+  /** From now on frames go to them. Throws where they do not; then nothing has changed. */
+  take(): void;
+  /** Closes what is open for nobody. */
+  finish(): void;
+  /** In the place of `take`: closes what was opened. */
+  undo(): void;
+}
+
 const { offload } = native;
+const QUEUE = { vnetHdr: true, exclusive: false };
 const BUSY_WAIT_MS = 10_000;
 const BUSY_RETRY_MS = 50;
 /** From the most to the least: a kernel refuses a set that holds a bit it does not know. */
@@ -53,11 +76,7 @@ function hasCode(error: unknown, code: string): boolean {
  * Throws the addon's error, which says what to do.
  */
 export function openDevice(options: QueuesOptions, log: Log): OpenDevice {
-  const common = {
-    vnetHdr: true,
-    exclusive: false,
-    ...owner(),
-  };
+  const common = { ...QUEUE, ...owner() };
   const fds: number[] = [];
   let name = options.name;
   try {
@@ -77,25 +96,88 @@ export function openDevice(options: QueuesOptions, log: Log): OpenDevice {
         `${name} was made without multi_queue: one worker serves it. To use all CPUs: ip tuntap del dev ${name} mode tun, and start again.`,
       );
     }
-    const offloads = setOffloads(fds, options.offload);
-    let steering: OpenDevice['steering'] = 'kernel';
-    const steer = (pref64: Prefix6 | null) => {
-      steering = setSteering(fds, pref64, log) ? 'program' : 'kernel';
-    };
-    steer(options.pref64);
-    return {
-      name,
-      fds,
-      offloads,
-      get steering() {
-        return steering;
-      },
-      steer,
-      close: () => closeAll(fds),
-    };
+    return new TunDevice(name, fds, { ...options, log });
   } catch (error) {
     closeAll(fds);
     throw error;
+  }
+}
+
+class TunDevice implements OpenDevice {
+  /** All that are open, by their number in the kernel; those in use are `#count` from `#first` on. */
+  readonly #open: number[];
+  readonly #steering: Steering;
+  #first = 0;
+  #count: number;
+  #offloads: readonly string[];
+
+  constructor(
+    readonly name: string,
+    fds: number[],
+    { offload: isWanted, pref64, log }: QueuesOptions & { log: Log },
+  ) {
+    this.#open = fds;
+    this.#count = fds.length;
+    this.#offloads = setOffloads(fds, isWanted);
+    this.#steering = new Steering(fds[0] as number, pref64, log);
+    if (fds.length > 1) this.#steering.choose(0, fds.length);
+  }
+
+  get fds(): readonly number[] {
+    return this.#open.slice(this.#first, this.#first + this.#count);
+  }
+
+  get offloads(): readonly string[] {
+    return this.#offloads;
+  }
+
+  get steering(): OpenDevice['steering'] {
+    return this.#steering.isProgram ? 'program' : 'kernel';
+  }
+
+  steer(pref64: Prefix6 | null): void {
+    this.#steering.use(pref64);
+  }
+
+  setOffload(isWanted: boolean): void {
+    this.#offloads = setOffloads(this.#open, isWanted);
+  }
+
+  prepareQueues(count: number): QueueChange {
+    const [first, old] = [this.#first, this.#count];
+    // Before there is a second queue: the kernel itself would choose it too.
+    const isDisjoint = this.#steering.choose(first, old);
+    const next = !isDisjoint || first >= count ? 0 : first + old;
+    const before = this.#open.length;
+    const closeFrom = (length: number) => {
+      // The last first: the others keep their numbers.
+      for (const fd of this.#open.splice(length).reverse()) native.closeQueue(fd);
+    };
+    try {
+      while (this.#open.length < next + count) {
+        this.#open.push(native.openQueue({ ...QUEUE, ...owner(), name: this.name, multiQueue: true }).fd);
+      }
+    } catch (error) {
+      closeFrom(before);
+      throw error;
+    }
+    return {
+      fds: this.#open.slice(next, next + count),
+      isDisjoint,
+      take: () => {
+        if (isDisjoint && !this.#steering.choose(next, count))
+          throw new Error(`${this.name}: the kernel takes no other program to choose queues by`);
+        [this.#first, this.#count] = [next, count];
+      },
+      finish: () => {
+        if (!isDisjoint) closeFrom(count);
+      },
+      undo: () => closeFrom(before),
+    };
+  }
+
+  close(): void {
+    closeAll(this.#open);
   }
 }
 
@@ -155,35 +237,6 @@ function setOffloads(fds: readonly number[], wanted: boolean): readonly string[]
   const accepted = wanted ? OFFLOAD_SETS.find((set) => native.setOffload(first, set.bits)) : undefined;
   if (accepted === undefined) native.setOffload(first, 0);
   return accepted?.names ?? [];
-}
-
-/** For each length of pref64, where an address under it has the first bits of the IPv4 address in one piece (RFC 6052 section 2.2). */
-const REMOTE: Readonly<Record<number, readonly [byte: number, bits: number]>> = {
-  32: [4, 32],
-  40: [5, 24],
-  48: [6, 16],
-  56: [7, 8],
-  64: [9, 32],
-  96: [12, 32],
-};
-
-/** Has the kernel take both directions of a flow to one worker. False where it is left to its own choice. */
-function setSteering([first, second]: readonly number[], pref64: Prefix6 | null, log: Log): boolean {
-  const place = pref64 === null ? undefined : REMOTE[pref64.length];
-  if (first === undefined) return false;
-  if (second === undefined || place === undefined) {
-    native.clearSteering(first);
-    return false;
-  }
-  try {
-    if (native.setSteering(first, place[0], place[1], randomBytes(4).readUInt32BE())) return true;
-  } catch (error) {
-    // A gateway serves without it.
-    log.warn({ event: 'no-steering', err: error }, `frames are not steered by flow: ${String(error)}`);
-  }
-  // A program for another prefix would send the two directions of a flow apart.
-  native.clearSteering(first);
-  return false;
 }
 
 function closeAll(fds: number[]): void {

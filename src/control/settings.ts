@@ -1,4 +1,5 @@
 /** What of a configuration concerns the workers and the pool. */
+import { cpus } from 'node:os';
 import type { TranslatorSettings } from '../shm/worker-task.js';
 import type { Address6, Prefix4 } from '../wire/address.js';
 import type { ExplicitMap, GatewayConfig, InterfaceAddress } from './config/types.js';
@@ -11,6 +12,11 @@ export interface EffectiveConfig extends GatewayConfig {
   readonly deviceAddresses: readonly InterfaceAddress[];
   /** Names of the offloads that the device has. */
   readonly offloads: readonly string[];
+}
+
+/** How many workers a configuration asks for. */
+export function workerCountOf({ workers }: Pick<GatewayConfig, 'workers'>): number {
+  return workers || cpus().length;
 }
 
 /** What can be joined: a kernel that does not cut super-frames of UDP for us does not take any from us either. */

@@ -1,18 +1,21 @@
 /** The data plane as control sees it: the workers, the tables they read, the pool, and the clock. */
+import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { createCounters, readCounters, readWorkerCounters } from '../shm/counters.js';
-import { createPrefixTable, PrefixTable } from '../shm/prefix-table.js';
+import { buildPrefixTable, PrefixTable } from '../shm/prefix-table.js';
 import { CLOCK, createSharedState } from '../shm/shared-state.js';
 import type { PacketNote, Tables } from '../shm/worker-task.js';
-import type { Address6, Prefix4 } from '../wire/address.js';
+import type { Address6 } from '../wire/address.js';
 import type { Clock } from './clock.js';
+import type { ExplicitMap } from './config/types.js';
 import { Assignments } from './inspect/assignments.js';
 import type { Dataplane, WorkerView } from './inspect/subject.js';
 import type { Log } from './log.js';
 import { DynamicMapStore } from './pool/dynamic-map-store.js';
 import { createNoHosts, PoolKeeper, type PoolSurroundings, unixNow } from './pool-keeper.js';
-import type { OpenDevice } from './queues.js';
+import type { OpenDevice, QueueChange } from './queues.js';
 import { type EffectiveConfig, translatorSettings } from './settings.js';
+import { inSlices } from './slices.js';
 import { Workers } from './workers.js';
 
 const FILE = 'dynamic.map';
@@ -22,6 +25,25 @@ const TICK_MS = 500;
 const SAVE_SEC = 600;
 /** And how often once that has failed. */
 const RETRY_SEC = 10;
+
+/** For as many workers there are counters: what a configuration allows, or a machine with more CPUs. */
+const MAX_WORKERS = Math.max(64, cpus().length);
+
+type PrefixTables = Pick<Tables, 'maps4' | 'maps6'>;
+
+/** What `commit` brings into force. */
+export interface NextTables {
+  readonly config: EffectiveConfig;
+  readonly prefixTables: PrefixTables;
+  readonly keeper: PoolKeeper | undefined;
+}
+
+async function buildPrefixTables(maps: readonly ExplicitMap[]): Promise<PrefixTables> {
+  return {
+    maps4: await inSlices(buildPrefixTable(maps, 4)),
+    maps6: await inSlices(buildPrefixTable(maps, 6)),
+  };
+}
 
 export interface TranslationOptions {
   readonly device: OpenDevice;
@@ -39,35 +61,49 @@ export class Translation implements Dataplane {
   readonly #store: DynamicMapStore | null;
   readonly assignments = new Assignments();
   #tablesInForce: Tables;
+  /** What its prefix tables were made of. */
+  #maps: readonly ExplicitMap[];
   #savedSec: number;
   /** The last attempt to write something down has failed, and that has been said. */
   #isStoreFailing = false;
   #keeper: PoolKeeper | undefined;
   #timer: NodeJS.Timeout | undefined;
 
-  private constructor(config: EffectiveConfig, options: TranslationOptions) {
+  private constructor(config: EffectiveConfig, prefixTables: PrefixTables, options: TranslationOptions) {
     const { device, clock, log, onDeviceLost } = options;
     this.#store = config.dataDir === null ? null : new DynamicMapStore(join(config.dataDir, FILE));
     this.#savedSec = clock.nowSec();
     this.#log = log;
     this.#clock = clock;
-    const workerCount = device.fds.length;
-    const state = createSharedState(workerCount);
+    const state = createSharedState(MAX_WORKERS);
     state[CLOCK] = clock.nowSec();
-    this.#counters = createCounters(workerCount);
+    this.#counters = createCounters(MAX_WORKERS);
     const record = (ipv4: number, host: Address6) => this.#record(ipv4, host);
-    this.#surroundings = { state, workerCount, clock, log, record, assignments: this.assignments };
-    const maps6 = createPrefixTable(config.maps, 6);
+    this.#surroundings = {
+      state,
+      workerCount: MAX_WORKERS,
+      clock,
+      log,
+      record,
+      assignments: this.assignments,
+    };
+    this.#maps = config.maps;
+    const { maps4, maps6 } = prefixTables;
     if (config.pool4 !== null) {
       this.#keeper = new PoolKeeper(config.pool4, config, this.#surroundings);
       this.#restore(this.#keeper);
       this.#keeper.adopt(config, maps6);
     }
-    this.#tablesInForce = this.#tables(config, this.#keeper, maps6);
+    this.#tablesInForce = {
+      workerCount: device.fds.length,
+      settings: translatorSettings(config),
+      hosts: this.#keeper?.hosts ?? createNoHosts(),
+      maps4,
+      maps6,
+    };
     this.#workers = new Workers({
       fds: device.fds,
       shared: {
-        workerCount,
         nice: config.workerNice,
         state: state.buffer as SharedArrayBuffer,
         counters: this.#counters,
@@ -82,7 +118,7 @@ export class Translation implements Dataplane {
 
   /** Resolves when every queue is served. Where it rejects, nothing is left behind. */
   static async start(config: EffectiveConfig, options: TranslationOptions): Promise<Translation> {
-    const translation = new Translation(config, options);
+    const translation = new Translation(config, await buildPrefixTables(config.maps), options);
     try {
       await translation.#workers.start();
     } catch (error) {
@@ -122,22 +158,38 @@ export class Translation implements Dataplane {
     return this.#clock.nowSec();
   }
 
-  /**
-   * Works with another configuration from the next burst of each worker on; resolves when all do. Maps that have a place in it
-   * live on. Where it throws, nothing has changed.
-   */
-  async reload(config: EffectiveConfig): Promise<void> {
-    const before = this.#keeper;
+  /** Makes the tables of another configuration, in slices. Nothing is in force yet, and where it rejects nothing has changed. */
+  async prepare(config: EffectiveConfig): Promise<NextTables> {
+    const { maps4, maps6 } = this.#tablesInForce;
+    const prefixTables = config.maps === this.#maps ? { maps4, maps6 } : await buildPrefixTables(config.maps);
     const { pool4 } = config;
-    const maps6 = createPrefixTable(config.maps, 6);
-    const keeper =
-      pool4 === null ? undefined : before?.serves(config) ? before : this.#succeed(pool4, config, before);
-    const tables = this.#tables(config, keeper, maps6);
-    // From here on nothing can fail. A map that ends does so before its address or its host means something else.
-    keeper?.adopt(config, maps6);
+    if (pool4 === null) return { config, prefixTables, keeper: undefined };
+    if (this.#keeper?.serves(config)) return { config, prefixTables, keeper: this.#keeper };
+    const keeper = new PoolKeeper(pool4, config, this.#surroundings);
+    if (this.#keeper === undefined) this.#restore(keeper);
+    return { config, prefixTables, keeper };
+  }
+
+  /**
+   * Works with other tables from the next burst of each worker on; resolves when all do. Maps that have a place in them live on. Cannot
+   * fail. A map that ends does so before its address or its host means something else.
+   */
+  async commit({ config, prefixTables, keeper }: NextTables): Promise<void> {
+    const before = this.#keeper;
+    const live = before?.pool.liveCount ?? 0;
+    if (keeper !== before && before !== undefined) keeper?.inherit(before);
+    keeper?.adopt(config, prefixTables.maps6);
+    this.#noteEnded(live - (keeper?.pool.liveCount ?? 0));
     this.#keeper = keeper;
-    this.#tablesInForce = tables;
-    await this.#workers.reload(tables);
+    this.#maps = config.maps;
+    this.#tablesInForce = {
+      workerCount: this.#workers.count,
+      settings: translatorSettings(config),
+      hosts: keeper?.hosts ?? createNoHosts(),
+      ...prefixTables,
+    };
+    await this.#workers.reload(this.#tablesInForce);
+    keeper?.settle();
     if (before === undefined || before === keeper) return;
     keeper?.noteUse(before);
     before.close();
@@ -146,6 +198,11 @@ export class Translation implements Dataplane {
   /** Answers workers that ask for a map now; see Assigner.answerWaiting. */
   answerWaiting(): void {
     this.#keeper?.assigner.answerWaiting(this.#workers);
+  }
+
+  /** Has as many workers as there are queues in a change, and brings it about. Where it rejects, nothing has changed. */
+  resize(change: QueueChange): Promise<void> {
+    return this.#workers.resize(change);
   }
 
   /** Writes dynamic.map anew. Rejects where it cannot; nothing is lost then. */
@@ -185,20 +242,14 @@ export class Translation implements Dataplane {
     }
   }
 
-  #tables(config: EffectiveConfig, keeper: PoolKeeper | undefined, maps6: SharedArrayBuffer): Tables {
-    return {
-      settings: translatorSettings(config),
-      hosts: keeper?.hosts ?? createNoHosts(),
-      maps4: createPrefixTable(config.maps, 4),
-      maps6,
-    };
-  }
-
-  #succeed(pool4: Prefix4, config: EffectiveConfig, before: PoolKeeper | undefined): PoolKeeper {
-    const keeper = new PoolKeeper(pool4, config, this.#surroundings);
-    if (before === undefined) this.#restore(keeper);
-    else keeper.inherit(before);
-    return keeper;
+  #noteEnded(count: number): void {
+    if (count <= 0) return;
+    const maps =
+      count === 1 ? 'map ends: its address or its host has' : 'maps end: their addresses or hosts have';
+    this.#log.info(
+      { event: 'maps-ended', count },
+      `${count} dynamic ${maps} no place in the pool any more, or it is too old for its lifetime`,
+    );
   }
 
   #restore(keeper: PoolKeeper): void {

@@ -1,7 +1,10 @@
 /**
  * The worker threads: piscina runs one endless task per queue. A worker that dies is replaced on the same queue; its
- * questions' hosts ask again by their next packet.
+ * questions' hosts ask again by their next packet. Their number changes while they serve, and no flow loses a frame or its order:
+ *
+ *   more are started ──frames go to other queues──► all serve their old ones to the end ──► each has a new one; who has none retires
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { Piscina } from 'piscina';
@@ -12,6 +15,7 @@ import { epochWord } from '../shm/shared-state.js';
 import { V8_FLAGS } from '../shm/v8-flags.js';
 import type { FromWorker, PacketNote, Tables, ToWorker, WorkerTask } from '../shm/worker-task.js';
 import type { Log } from './log.js';
+import type { QueueChange } from './queues.js';
 
 const RING_RECORDS = 2048;
 /** The first death is followed by a start at once, each quick one after it by one that waits twice as long. */
@@ -19,9 +23,14 @@ const RESTART_STEP_MS = 50;
 const RESTART_MAX_MS = 5000;
 /** A worker that has lived so long is given a quick restart again. */
 const STEADY_MS = 10_000;
+/** A frame that was being given to a queue when another program came into force is there by then: the kernel does it with interrupts off. */
+const SETTLE_MS = 2;
 
 /** The parts of a task that all workers share. */
-export type SharedTask = Omit<WorkerTask, 'worker' | 'fd' | 'ring' | 'questions' | 'answers' | 'port'>;
+export type SharedTask = Omit<
+  WorkerTask,
+  'worker' | 'fd' | 'isWaiting' | 'ring' | 'questions' | 'answers' | 'port'
+>;
 
 export interface WorkersOptions {
   readonly fds: readonly number[];
@@ -36,7 +45,13 @@ export interface WorkersOptions {
 }
 
 interface Running {
-  readonly fd: number;
+  /** With one thread: that of this worker. */
+  readonly piscina: Piscina;
+  fd: number;
+  /** Frames come to its queue that it must not serve yet. */
+  isWaiting: boolean;
+  /** It is not to be replaced. */
+  isRetiring: boolean;
   readonly ring: SharedArrayBuffer;
   questions: HostRing;
   answers: HostRing;
@@ -46,6 +61,7 @@ interface Running {
   restartDelayMs: number;
   restarts: number;
   onReloaded: () => void;
+  onDrained: () => void;
 }
 
 export interface WorkerState {
@@ -62,7 +78,6 @@ const YOUNG_MIB = 6;
 
 export class Workers {
   readonly #options: WorkersOptions;
-  readonly #piscina: Piscina;
   readonly #running: Running[] = [];
   #isStopping = false;
   #shared: SharedTask;
@@ -72,26 +87,7 @@ export class Workers {
   constructor(options: WorkersOptions) {
     this.#options = options;
     this.#shared = options.shared;
-    const count = options.fds.length;
     setFlagsFromString(V8_FLAGS);
-    this.#piscina = new Piscina({
-      filename: new URL('../dataplane/worker.js', import.meta.url).href,
-      minThreads: count,
-      maxThreads: count,
-      concurrentTasksPerWorker: 1,
-      idleTimeout: Number.POSITIVE_INFINITY,
-      // The tasks never end, so there is no next one to wait for; waiting on a futex would only block the event loop.
-      atomics: 'disabled',
-      recordTiming: false,
-      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB },
-    });
-    // A task's own promise tells of its end; an error without a task is logged, never thrown.
-    this.#piscina.on('error', (error: unknown) => {
-      options.log.error(
-        { event: 'worker-error', err: error },
-        `a worker failed outside its task: ${String(error)}`,
-      );
-    });
   }
 
   get count(): number {
@@ -110,28 +106,52 @@ export class Workers {
 
   /** Resolves when every queue is served. */
   async start(): Promise<void> {
-    const serving = this.#options.fds.map((fd, worker) => {
-      const empty = new HostRing(createHostRing(RING_RECORDS));
-      this.#running[worker] = {
-        fd,
-        ring: createFrameRing(),
-        questions: empty,
-        answers: empty,
-        port: undefined,
-        task: Promise.resolve(),
-        startedMs: 0,
-        restartDelayMs: 0,
-        restarts: 0,
-        onReloaded: () => {},
-      };
-      return this.#launch(worker);
-    });
-    await Promise.all(serving);
+    await Promise.all(this.#options.fds.map((fd) => this.#add(fd, false)));
   }
 
-  /** The ring of questions of a worker, and the one for answers. */
-  rings(worker: number): { questions: HostRing; answers: HostRing } {
-    return this.#running[worker] as Running;
+  /** Resolves when the new worker serves, or waits. */
+  #add(fd: number, isWaiting: boolean): Promise<void> {
+    const piscina = new Piscina({
+      filename: new URL('../dataplane/worker.js', import.meta.url).href,
+      minThreads: 1,
+      maxThreads: 1,
+      concurrentTasksPerWorker: 1,
+      idleTimeout: Number.POSITIVE_INFINITY,
+      // The tasks never end, so there is no next one to wait for; waiting on a futex would only block the event loop.
+      atomics: 'disabled',
+      recordTiming: false,
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB },
+    });
+    // A task's own promise tells of its end; an error without a task is logged, never thrown.
+    piscina.on('error', (error: unknown) => {
+      this.#options.log.error(
+        { event: 'worker-error', err: error },
+        `a worker failed outside its task: ${String(error)}`,
+      );
+    });
+    const empty = new HostRing(createHostRing(RING_RECORDS));
+    const worker = this.#running.push({
+      piscina,
+      fd,
+      isWaiting,
+      isRetiring: false,
+      ring: createFrameRing(),
+      questions: empty,
+      answers: empty,
+      port: undefined,
+      task: Promise.resolve(),
+      startedMs: 0,
+      restartDelayMs: 0,
+      restarts: 0,
+      onReloaded: () => {},
+      onDrained: () => {},
+    });
+    return this.#launch(worker - 1);
+  }
+
+  /** The ring of questions of a worker, and the one for answers; undefined where it has retired. */
+  rings(worker: number): { questions: HostRing; answers: HostRing } | undefined {
+    return this.#running[worker];
   }
 
   send(worker: number, message: ToWorker): void {
@@ -144,16 +164,65 @@ export class Workers {
    */
   async reload(tables: Tables): Promise<void> {
     this.#shared = { ...this.#shared, ...tables };
-    const done = this.#running.map((running, worker) => {
-      if (running.port === undefined) return undefined;
-      const reloaded = new Promise<void>((resolve) => {
-        running.onReloaded = resolve;
-      });
-      this.send(worker, { type: 'reload', tables });
-      // A worker that dies meanwhile uses no table any more, and the next one begins with these.
-      return Promise.race([reloaded, running.task]);
+    await Promise.all(
+      this.#running.map((_, worker) => this.#ask(worker, { type: 'reload', tables }, 'onReloaded')),
+    );
+  }
+
+  /** Has as many workers as there are queues in a change, which is brought about. Where it rejects, nothing has changed. */
+  async resize(change: QueueChange): Promise<void> {
+    const { fds, isDisjoint } = change;
+    const old = this.#running.length;
+    // Where the kernel chooses, frames come to a new queue at once.
+    for (const fd of fds.slice(old)) await this.#add(fd, isDisjoint);
+    try {
+      change.take();
+    } catch (error) {
+      await this.#retire(old);
+      throw error;
+    }
+    if (isDisjoint) await sleep(SETTLE_MS);
+    await Promise.all(
+      Array.from({ length: old }, (_, worker) => {
+        if (!isDisjoint && worker < fds.length) return undefined;
+        // Of one that dies meanwhile, what is left in its queue is lost.
+        return this.#ask(worker, { type: 'drain' }, 'onDrained');
+      }),
+    );
+    for (const [worker, running] of this.#running.entries()) {
+      const fd = fds[worker];
+      if (fd === undefined || !isDisjoint) continue;
+      running.fd = fd;
+      running.isWaiting = false;
+      this.send(worker, { type: 'queue', fd });
+    }
+    await this.#retire(fds.length);
+    change.finish();
+  }
+
+  /** Lets all workers from this one on go. */
+  async #retire(from: number): Promise<void> {
+    const leaving = this.#running.slice(from);
+    for (const [index, running] of leaving.entries()) {
+      running.isRetiring = true;
+      this.send(from + index, { type: 'retire' });
+    }
+    await Promise.all(leaving.map(({ task }) => task));
+    this.#running.length = Math.min(from, this.#running.length);
+    for (const index of leaving.keys()) this.#settle(from + index);
+    await Promise.all(leaving.map(({ piscina }) => piscina.destroy()));
+  }
+
+  /** Sends a worker something and waits until it has said that it is done, or has died. */
+  async #ask(worker: number, message: ToWorker, answer: 'onReloaded' | 'onDrained'): Promise<void> {
+    const running = this.#running[worker] as Running;
+    if (running.port === undefined) return;
+    const answered = new Promise<void>((resolve) => {
+      running[answer] = resolve;
     });
-    await Promise.all(done);
+    this.send(worker, message);
+    // A worker that dies meanwhile uses no table and serves no queue any more, and the next one begins with what is in force then.
+    await Promise.race([answered, running.task]);
   }
 
   /** Ends all tasks and threads. Descriptors stay open. */
@@ -161,7 +230,7 @@ export class Workers {
     this.#isStopping = true;
     for (const worker of this.#running.keys()) this.send(worker, { type: 'stop' });
     await Promise.all(this.#running.map((running) => running.task));
-    await this.#piscina.destroy();
+    await Promise.all(this.#running.map(({ piscina }) => piscina.destroy()));
   }
 
   /** Starts the task of a queue; resolves when it serves, or has died trying. */
@@ -178,6 +247,7 @@ export class Workers {
       ...this.#shared,
       worker,
       fd: running.fd,
+      isWaiting: running.isWaiting,
       ring: running.ring,
       questions,
       answers,
@@ -188,9 +258,10 @@ export class Workers {
         if (message.type === 'serving') serving();
         else if (message.type === 'questions') this.#options.onQuestions(worker);
         else if (message.type === 'packets') this.#options.onPackets(message.notes, message.left);
+        else if (message.type === 'drained') running.onDrained();
         else running.onReloaded();
       });
-      running.task = this.#piscina.run(task, { transferList: [port2] }).then(
+      running.task = running.piscina.run(task, { transferList: [port2] }).then(
         (end: { reason: string; message: string }) => {
           if (end.reason === 'device' && !this.#isStopping) this.#options.onDeviceLost(end.message);
         },
@@ -203,14 +274,14 @@ export class Workers {
     });
   }
 
-  /** After a worker's death: its counters are kept, its place in the epoch given up, and another one started. */
+  /** After a worker's death another one is started. */
   #bury(worker: number, error: unknown): void {
     if (this.#isStopping) return;
     const running = this.#running[worker] as Running;
-    const { shared, log } = this.#options;
+    const { log } = this.#options;
     running.port = undefined;
-    archiveCounters(shared.counters, worker);
-    Atomics.store(new Int32Array(shared.state), epochWord(worker), 0);
+    this.#settle(worker);
+    if (running.isRetiring) return;
     this.replaced++;
     running.restarts++;
     const livedMs = performance.now() - running.startedMs;
@@ -218,7 +289,7 @@ export class Workers {
     running.restartDelayMs = Math.min(Math.max(delayMs * 2, RESTART_STEP_MS), RESTART_MAX_MS);
     const reason = error instanceof Error ? error.message : String(error);
     const restart = () => {
-      if (this.#isStopping) return;
+      if (this.#isStopping || running.isRetiring) return;
       void this.#launch(worker).then(() => {
         const fields = { event: 'worker-replaced', worker, reason, livedMs: Math.round(livedMs), delayMs };
         log.error(fields, `worker ${worker} died (${reason}) and was replaced on its queue`);
@@ -226,5 +297,12 @@ export class Workers {
     };
     if (delayMs === 0) restart();
     else setTimeout(restart, delayMs).unref();
+  }
+
+  /** What a worker that is no more leaves: its counters are kept, its place in the epoch is given up. */
+  #settle(worker: number): void {
+    const { counters, state } = this.#options.shared;
+    archiveCounters(counters, worker);
+    Atomics.store(new Int32Array(state), epochWord(worker), 0);
   }
 }

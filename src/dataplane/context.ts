@@ -99,9 +99,10 @@ export class Context {
   icmpRefillMs = 0;
 
   // IPv4 identifications: every worker goes round in a range of its own, so that two never give the same one at a time.
-  #identification: number;
-  readonly #firstIdentification: number;
-  readonly #identificationCount: number;
+  readonly #worker: number;
+  #identification = -1;
+  #firstIdentification = 0;
+  #identificationCount = 0;
 
   /** Where fragmented echoes are held; null where they are dropped. */
   fragments: IcmpFragments | null = null;
@@ -162,9 +163,7 @@ export class Context {
     this.u8 = new Uint8Array(task.ring);
     this.dv = new DataView(task.ring);
     this.counters = workerCounters(task.counters, task.worker);
-    this.#identificationCount = Math.floor(0x10000 / task.workerCount);
-    this.#firstIdentification = task.worker * this.#identificationCount;
-    this.#identification = this.#firstIdentification;
+    this.#worker = task.worker;
     this.configure(task);
   }
 
@@ -177,6 +176,7 @@ export class Context {
     // The index of another table says nothing about this one.
     this.recentGeneration = 0;
 
+    this.#shareIdentifications(tables.workerCount);
     const { address, length } = s.pref64 ?? NO_PREF64;
     this.pref64Length = length;
     this.prefix0 = address[0];
@@ -209,6 +209,16 @@ export class Context {
     this.coalesceUdp = s.coalesce === 'all';
     this.coalesceTcp = s.coalesce !== 'none';
     this.validMask = s.coalesce === 'none' ? 0 : VNET_DATA_VALID;
+  }
+
+  #shareIdentifications(workers: number): void {
+    const count = Math.floor(0x10000 / workers);
+    if (count === this.#identificationCount) return;
+    this.#identificationCount = count;
+    // A worker that retires has no part any more; it sends what it holds.
+    const first = (this.#worker * count) & 0xffff;
+    this.#firstIdentification = first;
+    if (this.#identification < first || this.#identification >= first + count) this.#identification = first;
   }
 
   /** Takes `count` identifications in a row (RFC 6864: not repeated soon), and returns the first. */

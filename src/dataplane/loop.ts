@@ -55,7 +55,8 @@ const BUSY_BURSTS = 5000;
 export type FrameIo = Pick<typeof native, 'read' | 'wait' | 'write'>;
 
 export class Loop {
-  readonly #task: WorkerTask;
+  /** The queue's descriptor. */
+  #fd: number;
   readonly #ctx: Context;
   readonly #state: Int32Array;
   readonly #epoch: number;
@@ -85,7 +86,7 @@ export class Loop {
 
   /** @param send to control */
   constructor(task: WorkerTask, send: (message: FromWorker) => void, io: FrameIo = native) {
-    this.#task = task;
+    this.#fd = task.fd;
     this.#read = io.read;
     this.#wait = io.wait;
     this.#write = io.write;
@@ -125,9 +126,25 @@ export class Loop {
       const n = this.#burst(most);
       frames += n;
       // What was not filled has emptied the queue.
-      if (n < most && (frames === 0 || !this.#wait(this.#task.fd, WAIT_US))) break;
+      if (n < most && (frames === 0 || !this.#wait(this.#fd, WAIT_US))) break;
     }
     this.#isSparse = frames <= SPARSE_FRAMES;
+  }
+
+  /** Serves another queue from now on. Never in the middle of a burst. */
+  useQueue(fd: number): void {
+    this.#fd = fd;
+  }
+
+  /** Whether a frame waits for the answer to a question. */
+  get isHolding(): boolean {
+    return this.#hold.hostCount !== 0;
+  }
+
+  /** Serves the queue until it is empty, or others deserve a turn: false. Throws what the device throws. */
+  drain(): boolean {
+    for (let bursts = 0; bursts < BURSTS_PER_TURN; bursts++) if (this.#burst(BURST_FRAMES) === 0) return true;
+    return false;
   }
 
   /** Sends held frames whose hosts have their answer, without reading. */
@@ -169,10 +186,9 @@ export class Loop {
 
   #burst(maxFrames: number): number {
     this.#enter();
-    const { fd } = this.#task;
     const { u8 } = this.#ctx;
     const frames = this.#frames;
-    const n = this.#read(fd, u8, 0, BURST_BYTES, HEADROOM, frames, maxFrames);
+    const n = this.#read(this.#fd, u8, 0, BURST_BYTES, HEADROOM, frames, maxFrames);
     for (let i = 0; i < n; i++) this.#translate(frames[2 * i] as number, frames[2 * i + 1] as number, true);
     count(this.#ctx, BURSTS, 1);
     this.#leave();
@@ -236,7 +252,7 @@ export class Loop {
       const joined = ctx.coalesceTcp ? this.#coalescer.run() : 0;
       const list = joined === 0 ? ctx.list : this.#coalescer.list;
       const frames = joined === 0 ? ctx.listFrames : joined;
-      this.#write(this.#task.fd, ctx.u8, list, frames, refused);
+      this.#write(this.#fd, ctx.u8, list, frames, refused);
       if (refused[0] !== 0) this.#takeOffRefused(list, frames);
       count(ctx, FRAMES_OUT, ctx.listFrames);
       count(ctx, BYTES_OUT, ctx.listBytes);

@@ -85,7 +85,7 @@ export function workerCounters(buffer: SharedArrayBuffer, worker: number): Float
   return new Float64Array(buffer, (worker + 1) * BLOCK * 8, BLOCK);
 }
 
-/** Moves what a dead worker counted to the archive. Only while no thread writes that block. */
+/** Moves what a worker counted that is no more to the archive. Only while no thread writes that block. */
 export function archiveCounters(buffer: SharedArrayBuffer, worker: number): void {
   const archive = new Float64Array(buffer, 0, BLOCK);
   const block = workerCounters(buffer, worker);

@@ -21,6 +21,8 @@ const KEY_WORDS = 3;
 const VALUES = 4;
 const LENGTHS = 16;
 const VALUE_WORDS = 7;
+/** Pairs that are put in from one interruption to the next. */
+const STEP = 32;
 /** No such key. */
 const MISSING = -1;
 
@@ -61,6 +63,17 @@ function searchPath(lengths: readonly number[], length: number): number[] {
 
 /** Builds the table of one family: `family` says which side of each pair is the key. */
 export function createPrefixTable(pairs: readonly PrefixPair[], family: 4 | 6): SharedArrayBuffer {
+  for (const work = buildPrefixTable(pairs, family); ; ) {
+    const step = work.next();
+    if (step.done === true) return step.value;
+  }
+}
+
+/** The same in small steps: it yields wherever it may be interrupted. */
+export function* buildPrefixTable(
+  pairs: readonly PrefixPair[],
+  family: 4 | 6,
+): Generator<void, SharedArrayBuffer> {
   const keyWords = family === 4 ? 1 : 4;
   const lengthOf = (pair: PrefixPair) => (family === 4 ? pair.ipv4.length : pair.ipv6.length);
   const lengths = [...new Set(pairs.map(lengthOf))].sort((a, b) => a - b);
@@ -80,9 +93,11 @@ export function createPrefixTable(pairs: readonly PrefixPair[], family: 4 | 6): 
   for (const [index, pair] of pairs.entries()) {
     readKey(pair);
     slots.set(key, lengthOf(pair), index + 1);
+    if (index % STEP === 0) yield;
   }
   const real = slots.clone();
-  for (const pair of pairs) {
+  for (const [index, pair] of pairs.entries()) {
+    if (index % STEP === 0) yield;
     readKey(pair);
     for (const length of paths.get(lengthOf(pair)) as number[]) {
       maskTo(length);
@@ -114,6 +129,7 @@ export function createPrefixTable(pairs: readonly PrefixPair[], family: 4 | 6): 
     table[at + VALUE_IPV4_LENGTH] = ipv4.length;
     table.set(ipv6.address, at + VALUE_IPV6);
     table[at + VALUE_IPV6_LENGTH] = ipv6.length;
+    if (index % STEP === 0) yield;
   }
   return buffer;
 }

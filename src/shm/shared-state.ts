@@ -19,6 +19,7 @@ export function epochWord(worker: number): number {
   return (3 + worker) * LINE;
 }
 
+/** @param workers how many there may be */
 export function createSharedState(workers: number): Int32Array {
   const words = new Int32Array(new SharedArrayBuffer((3 + workers) * LINE * 4));
   words[GENERATION] = 1;

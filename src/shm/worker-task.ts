@@ -41,6 +41,8 @@ export type PacketKind = 'drop' | 'reject' | 'icmp' | 'self';
 
 /** What a reload can replace. */
 export interface Tables {
+  /** How many workers there are: each has its own part of what is shared out. */
+  readonly workerCount: number;
   readonly settings: TranslatorSettings;
   readonly hosts: HostTableBuffers;
   readonly maps4: SharedArrayBuffer;
@@ -50,10 +52,11 @@ export interface Tables {
 /** The argument of the endless task of one queue. */
 export interface WorkerTask extends Tables {
   readonly worker: number;
-  readonly workerCount: number;
   readonly fd: number;
   /** Niceness of the thread, where it may be set. */
   readonly nice: number;
+  /** Whether the queue is served only once a message says so: `queue`. */
+  readonly isWaiting: boolean;
   readonly state: SharedArrayBuffer;
   readonly counters: SharedArrayBuffer;
   readonly ring: SharedArrayBuffer;
@@ -70,6 +73,12 @@ export type ToWorker =
   | { readonly type: 'answers' }
   /** Work with these from the next burst on, and say `reloaded`. */
   | { readonly type: 'reload'; readonly tables: Tables }
+  /** Nothing comes to the queue any more: serve what is in it, leave it, and say `drained`. */
+  | { readonly type: 'drain' }
+  /** Serve this queue from now on. */
+  | { readonly type: 'queue'; readonly fd: number }
+  /** Having left the queue: end the task as soon as no frame is held any more. */
+  | { readonly type: 'retire' }
   /** Finish the burst, give up the queue, end the task. */
   | { readonly type: 'stop' }
   /** Test hook: end in this way. */
@@ -83,6 +92,8 @@ export type FromWorker =
   | { readonly type: 'questions' }
   /** No burst uses the tables before those of the last reload any more. */
   | { readonly type: 'reloaded' }
+  /** The queue is empty, and left. */
+  | { readonly type: 'drained' }
   /** Packets to be logged. */
   | { readonly type: 'packets'; readonly notes: readonly PacketNote[]; readonly left: number };
 

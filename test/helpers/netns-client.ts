@@ -2,22 +2,34 @@
  * What the lab's client does, one task a run; prints a line of JSON.
  *
  *   get HOST BYTES            downloads; prints the SHA-256
- *   put HOST BYTES            uploads; prints the SHA-256 that the server computed
+ *   put HOST BYTES [SECONDS]  uploads, over so long a time; prints the SHA-256 that the server computed
  *   udp HOST SIZE…            one datagram of each size at a time; prints the sizes that came back whole
- *   hosts HOST COUNT [MSEC]   a datagram from each of COUNT addresses, 250 at once; prints which IPv4 address each had (within 5 s)
+ *   hosts HOST COUNT [MSEC [TRIES]]  a datagram from each of COUNT addresses, 250 at once, and again from those without an answer;
+ *                             prints which IPv4 address each had (within 5 s)
  *   burst HOST COUNT SIZE     datagrams one right after the other; prints how many came back whole, and how many out of their order
- *   stream HOST SECONDS       a numbered datagram each millisecond; prints how many were sent, came back, and came in order
+ *   stream HOST SECONDS [FLOWS [FILE]]  a numbered datagram each millisecond, of each flow in turn, until the file is gone at the
+ *                             latest; prints how many were sent, came back, and did not come in their flow's order, or came twice
  */
 import { createHash } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { connect } from 'node:net';
+import { existsSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { patternBytes } from './pattern.js';
 
 const [task = '', host = '', ...rest] = process.argv.slice(2);
 
-async function transfer(verb: 'GET' | 'PUT', bytes: number): Promise<string> {
+async function upload(socket: Socket, bytes: Uint8Array, seconds: number): Promise<void> {
+  const parts = Math.max(seconds * 50, 1);
+  for (let part = 0; part < parts; part++) {
+    const at = (share: number) => Math.floor((bytes.length * share) / parts);
+    socket.write(bytes.subarray(at(part), at(part + 1)));
+    if (seconds > 0) await sleep(20);
+  }
+}
+
+async function transfer(verb: 'GET' | 'PUT', bytes: number, seconds = 0): Promise<string> {
   const socket = connect(5001, host);
   const hash = createHash('sha256');
   let text = '';
@@ -26,7 +38,7 @@ async function transfer(verb: 'GET' | 'PUT', bytes: number): Promise<string> {
     else text += data;
   });
   socket.write(`${verb} ${bytes}\n`);
-  if (verb === 'PUT') socket.write(patternBytes(bytes));
+  if (verb === 'PUT') await upload(socket, patternBytes(bytes), seconds);
   await once(socket, 'end');
   socket.destroy();
   return verb === 'GET' ? hash.digest('hex') : text;
@@ -49,8 +61,8 @@ async function echo(size: number): Promise<boolean> {
   return isWhole;
 }
 
-/** One datagram from each address, never repeated: a lost first packet is seen. */
-async function hosts(count: number, waitMs: number): Promise<Record<string, string>> {
+/** One datagram from each address, by default never repeated: a lost first packet is seen. */
+async function hosts(count: number, waitMs: number, tries: number): Promise<Record<string, string>> {
   const seen: Record<string, string> = {};
   const sockets = Array.from({ length: count }, (_, i) => {
     const address = `2001:db8:1::100:${(i + 1).toString(16)}`;
@@ -62,38 +74,43 @@ async function hosts(count: number, waitMs: number): Promise<Record<string, stri
     return socket;
   });
   await Promise.all(sockets.map((socket) => once(socket, 'listening')));
-  for (const [i, socket] of sockets.entries()) {
-    // The server's socket holds some 500 datagrams.
-    if (i % 250 === 249) await sleep(50);
-    socket.send(Buffer.alloc(32), 5002, host);
+  for (let left = tries; left > 0 && Object.keys(seen).length < count; left--) {
+    for (const [i, socket] of sockets.entries()) {
+      // The server's socket holds some 500 datagrams.
+      if (i % 250 === 249) await sleep(50);
+      const isAnswered = seen[`2001:db8:1::100:${(i + 1).toString(16)}`] !== undefined;
+      if (!isAnswered) socket.send(Buffer.alloc(32), 5002, host);
+    }
+    for (let waited = 0; waited < waitMs / tries && Object.keys(seen).length < count; waited += 10)
+      await sleep(10);
   }
-  for (let waited = 0; waited < waitMs && Object.keys(seen).length < count; waited += 10) await sleep(10);
   for (const socket of sockets) socket.close();
   return seen;
 }
 
-async function stream(seconds: number) {
-  const socket = createSocket('udp6');
-  let received = 0;
-  let disordered = 0;
-  let last = -1;
-  socket.on('message', (data) => {
-    const number = data.readUInt32BE(16);
-    if (number <= last) disordered++;
-    last = number;
-    received++;
+async function stream(seconds: number, flows: number, file: string) {
+  const sums = { sent: 0, received: 0, disordered: 0 };
+  const sockets = Array.from({ length: flows }, () => {
+    const socket = createSocket('udp6');
+    let last = -1;
+    socket.on('message', (data) => {
+      const number = data.readUInt32BE(16);
+      if (number <= last) sums.disordered++;
+      last = number;
+      sums.received++;
+    });
+    return socket;
   });
   const end = performance.now() + seconds * 1000;
-  let sent = 0;
-  while (performance.now() < end) {
+  while (performance.now() < end && (file === '' || existsSync(file))) {
     const data = Buffer.alloc(64);
-    data.writeUInt32BE(sent++, 16);
-    socket.send(data, 5002, host);
+    data.writeUInt32BE(sums.sent, 16);
+    sockets[sums.sent++ % flows]?.send(data, 5002, host);
     await sleep(1);
   }
   await sleep(500);
-  socket.close();
-  return { sent, received, disordered };
+  for (const socket of sockets) socket.close();
+  return sums;
 }
 
 async function burst(count: number, size: number) {
@@ -123,18 +140,18 @@ async function run(): Promise<unknown> {
     case 'get':
       return transfer('GET', Number(rest[0]));
     case 'put':
-      return transfer('PUT', Number(rest[0]));
+      return transfer('PUT', Number(rest[0]), Number(rest[1] ?? 0));
     case 'udp': {
       const whole: number[] = [];
       for (const size of rest.map(Number)) if (await echo(size)) whole.push(size);
       return whole;
     }
     case 'hosts':
-      return hosts(Number(rest[0]), Number(rest[1] ?? 5000));
+      return hosts(Number(rest[0]), Number(rest[1] ?? 5000), Number(rest[2] ?? 1));
     case 'burst':
       return burst(Number(rest[0]), Number(rest[1]));
     case 'stream':
-      return stream(Number(rest[0]));
+      return stream(Number(rest[0]), Number(rest[1] ?? 1), rest[2] ?? '');
     default:
       throw new Error(`no such task: ${task}`);
   }

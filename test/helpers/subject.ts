@@ -1,6 +1,6 @@
 /** A gateway as the control socket and HTTP see it, without device and workers: pool and tables are real ones. */
 
-import { changesBetween, withoutFixed } from '#nat64d/control/changes.js';
+import { changesBetween, refusalOf } from '#nat64d/control/changes.js';
 import type { Clock } from '#nat64d/control/clock.js';
 import { parseConfig } from '#nat64d/control/config/index.js';
 import type { GatewayConfig } from '#nat64d/control/config/types.js';
@@ -93,7 +93,7 @@ export class TestSubject implements Subject {
     this.notes.push(`${event}: ${message}`);
   }
 
-  load(isDryRun: boolean) {
+  async load(isDryRun: boolean) {
     try {
       const given = parseConfig(this.toml, 'f');
       return { given, complete: given };
@@ -107,7 +107,9 @@ export class TestSubject implements Subject {
 
   async reload(given: GatewayConfig) {
     const changes = changesBetween(this.config, given);
-    this.config = { ...this.config, ...withoutFixed(this.config, given) };
+    const refusal = refusalOf(changes, given.file);
+    if (refusal !== '') throw new Error(refusal);
+    this.config = { ...this.config, ...given };
     this.reloads.done++;
     return changes;
   }

@@ -21,6 +21,7 @@ export function makeTask(settings: Partial<TranslatorSettings>): WorkerTask {
     workerCount: 1,
     fd: -1,
     nice: 0,
+    isWaiting: false,
     settings: { ...DEFAULT_SETTINGS, ...settings },
     hosts: harness.hostBuffers,
     maps4: createPrefixTable([], 4),

@@ -95,7 +95,9 @@ test('reload by nat64ctl: what a dry run foretells is what happens; the socket a
   const dry = await ctl('reload', '--dry-run');
   assert.match(dry, / would change:\n/);
   assert.match(dry, /^ {2}pool4: \(default\) -> "10\.65\.0\.0\/16"$/m);
-  assert.match(dry, /^ {2}workers: .* \(needs a restart: the queues are open\)$/m);
+  assert.match(dry, /^ {2}workers: \(default\) -> 1$/m);
+  assert.match(dry, /^ {2}connections of this machine itself from 10\.64\.0\.2\/32/m);
+  assert.match(dry, /^ {2}HTTP connections \(metrics, page\) at 127\.0\.0\.1:6464$/m);
   assert.match(dry, /^ {2}1 dynamic map ends/m);
   assert.equal(gateway.events('reloaded').length, 0);
   assert.equal((await get('/healthz')).status, 200);

@@ -46,6 +46,24 @@ test('a worker killed under traffic is replaced, the other queue and later packe
   );
 });
 
+test('workers that die while hosts come: who was held is asked for again, and all are served', async () => {
+  await lab.close();
+  lab = new Lab({ clientAddresses: 100 });
+  await lab.serve(lab.server, 'server');
+  const gateway = await lab.startGateway({ toml: 'workers = 1\n' });
+  const coming = lab.node(lab.client, 'client', ['hosts', under(SERVER4), '100', '6000', '6']);
+  for (const [index, signal] of (['SIGUSR2', 'SIGALRM', 'SIGUSR2'] as const).entries()) {
+    await sleep(100);
+    gateway.kill(signal);
+    await gateway.waitFor('worker-replaced', index + 1);
+  }
+  const seen = JSON.parse((await coming).stdout) as Record<string, string>;
+  assert.equal(Object.keys(seen).length, 100);
+  assert.equal(await gateway.stop(), 0);
+  const counters = gateway.events('stopped')[0]?.counters as Record<string, number>;
+  assert.ok((counters['hosts-asked'] as number) >= 100, 'what the dead had counted is kept');
+});
+
 test('a map ends 124 minutes after its last packet in either direction, and its host gets the same again [TAYGA-9]', async () => {
   lab.ip(lab.server, 'route add 10.64.0.0/16 via 203.0.113.1');
   // A second is a thousand seconds: a map lasts 7.44.

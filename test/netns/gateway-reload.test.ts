@@ -1,9 +1,14 @@
 /** SIGHUP: another configuration comes into force under traffic, without the loss of a packet that it does not concern. */
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Readable } from 'node:stream';
 import { afterEach, beforeEach, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { CLIENT6, type GatewayProcess, Lab, PUBLIC4, SERVER4, under } from '../helpers/lab.js';
+import { patternBytes } from '../helpers/pattern.js';
 
 let lab: Lab;
 beforeEach(() => {
@@ -29,26 +34,98 @@ async function reload(gateway: GatewayProcess, toml: string, event = 'reloaded')
   return gateway.waitFor(event, count + 1);
 }
 
-test('50 reloads in a row, each with other maps, settings and pool, lose no packet of a flow', async () => {
+test('50 reloads in a row, each with other workers, maps, settings, DNS and pool, lose no packet of a flow', async () => {
   await lab.serve(lab.server, 'server');
-  const gateway = await lab.startGateway({ toml: '[log]\npackets = ["dyn"]\n' });
-  const stream = lab.node(lab.client, 'client', ['stream', under(SERVER4), '6']);
+  const gateway = await lab.startGateway({ toml: 'workers = 2\n[log]\npackets = ["dyn"]\n' });
+  const running = join(lab.folder, 'running');
+  writeFileSync(running, '');
+  const words = ['stream', under(SERVER4), '100', '4', running];
+  const stream = lab.node(lab.client, 'client', words, 110_000);
   const half = halfOf((await gateway.waitFor('assigned')).ipv4 as string);
+  const bytes = 4 << 20;
+  const put = lab.node(lab.client, 'client', ['put', under(SERVER4), String(bytes), '6'], 110_000);
   for (let i = 0; i < 50; i++) {
+    const [fifth, tenth] = [Math.floor(i / 5), Math.floor(i / 10)];
     const pool = i % 10 === 5 ? `pool4 = "${half}"\n` : '';
     const maps = Array.from(
       { length: i },
       (_, n) => `[[map]]\nipv4 = "198.51.100.${n}"\nipv6 = "2001:db8:77::${n}"\n`,
     );
-    await reload(gateway, `${pool}[translation]\nlowest-ipv6-mtu = ${1280 + i}\n${maps.join('')}`);
+    await reload(
+      gateway,
+      `workers = ${1 + (fifth % 2)}\n${pool}[translation]\nlowest-ipv6-mtu = ${1280 + i}\n` +
+        `[device]\nmtu = ${1500 + tenth}\n[log]\nlevel = "${i % 2 === 0 ? 'debug' : 'info'}"\n` +
+        `[dns64]\nforwarders = ["${SERVER4}"]\ncache-size = ${i}\nlisten = ["127.0.0.1:${5300 + fifth}"]\n` +
+        `[http]\nlisten = ["127.0.0.1:${6464 + tenth}"]\n${maps.join('')}`,
+    );
   }
+  rmSync(running);
   const { sent, received, disordered } = JSON.parse((await stream).stdout) as Record<string, number>;
+  const hash = createHash('sha256').update(patternBytes(bytes)).digest('hex');
+  assert.equal(JSON.parse((await put).stdout), hash);
   assert.equal(await gateway.stop(), 0);
-  assert.deepEqual(
-    { received, disordered },
-    { received: sent, disordered: 0 },
-    JSON.stringify(gateway.events('stopped')[0]),
+  const counters = gateway.events('stopped')[0]?.counters as Record<string, number>;
+  assert.deepEqual({ received, disordered }, { received: sent, disordered: 0 }, JSON.stringify(counters));
+  assert.ok(
+    (counters['translated-v6-to-v4'] as number) >= (sent as number),
+    'what workers counted that are gone is kept',
   );
+  assert.equal(counters['drop-hold-timeout'] ?? 0, 0);
+  assert.equal(gateway.events('worker-replaced').length, 0);
+});
+
+test('a reload that fails half way takes back all it has done, and says everything that was in its way', async () => {
+  const taken = (name: string, port: number) =>
+    `require('net').createServer().listen(${port}, '${name}', () => console.log('ready'))`;
+  const blocker = lab.spawn(lab.gateway, process.execPath, [
+    '-e',
+    `${taken('127.0.0.1', 5399)};${taken('127.0.0.1', 6499)}`,
+  ]);
+  await once(blocker.stdout as Readable, 'data');
+  const toml = `workers = 2\n[[map]]\nipv4 = "198.51.100.7"\nipv6 = "2001:db8:77::7"\n[device]\nmasquerade = "wan0"\n`;
+  const gateway = await lab.startGateway({ toml });
+  assert.ok(await pings(under(PUBLIC4)));
+  const before = await lab.snapshot();
+  await reload(
+    gateway,
+    'workers = 1\npool4 = "10.65.0.0/24"\npref64 = "2001:db8:64:64::/96"\n[device]\nmtu = 1400\nforwarding = false\nmasquerade = true\noffload = false\n' +
+      '[dns64]\nlisten = ["127.0.0.1:5399", "127.0.0.1:5398"]\n[http]\nlisten = ["127.0.0.1:6499", "127.0.0.1:6498"]\n',
+    'reload-failed',
+  );
+  const lines =
+    (await gateway.waitFor('reload-failed', 3)) && gateway.events('reload-failed').map(({ msg }) => msg);
+  assert.match(lines[0] as string, /DNS64 cannot listen on 127\.0\.0\.1:5399 \(TCP\): the port is taken/);
+  assert.match(lines[1] as string, /HTTP cannot listen on 127\.0\.0\.1:6499: the port is taken/);
+  assert.match(lines[2] as string, /stays as it was/);
+  assert.equal(await lab.snapshot(), before);
+  assert.ok(await pings(under(PUBLIC4)));
+  const listening = (await lab.run(lab.gateway, 'ss', ['-Hlntu'])).stdout;
+  assert.match(listening, /10\.64\.0\.2:53 /);
+  assert.match(listening, /127\.0\.0\.1:6464 /);
+  assert.doesNotMatch(listening, /:(5398|6498) /);
+  blocker.kill();
+  await once(blocker, 'close');
+  await reload(
+    gateway,
+    'workers = 1\n[device]\nmtu = 1400\nmasquerade = false\nforwarding = false\n[dns64]\nlisten = ["127.0.0.1:5399"]\n',
+  );
+  assert.match(lab.ip(lab.gateway, 'link show nat64'), / mtu 1400 /);
+  assert.doesNotMatch((await lab.run(lab.gateway, 'nft', ['list', 'ruleset'])).stdout, /nat64d/);
+  assert.ok(!(await pings(under(PUBLIC4))), 'forwarding is off again');
+  lab.configure('[log]\nformat = "pretty"\n');
+  gateway.kill('SIGHUP');
+  while (!gateway.output.some((line) => /^\[?\d\d:\d\d.*read again; changed: .*log\.format/.test(line)))
+    await sleep(10);
+  assert.ok(await pings(under(PUBLIC4)));
+  assert.equal(await gateway.stop(), 0);
+});
+
+test('routes of maps outlive the address that they had for a source', async () => {
+  const map = '[[map]]\nipv4 = "198.51.100.7"\nipv6 = "2001:db8:77::7"\n';
+  const gateway = await lab.startGateway({ toml: map });
+  await reload(gateway, `pool4 = "10.9.0.0/24"\n${map}`);
+  assert.match(lab.ip(lab.gateway, 'route show 198.51.100.7'), /dev nat64 .*src 10\.9\.0\.2/);
+  assert.equal(await gateway.stop(), 0);
 });
 
 test('another prefix, other maps and a smaller pool are in force after SIGHUP, and what they replace is not', async () => {
@@ -120,17 +197,19 @@ test('a bad configuration changes nothing and says why; a map-file that is missi
   assert.equal(await gateway.stop(), 0);
 });
 
-test('what cannot change is said by name, and the rest is applied', async () => {
+test('what cannot change is said by name, and nothing is applied', async () => {
   const gateway = await lab.startGateway();
   await reload(
     gateway,
-    'workers = 1\npref64 = "2001:db8:64:64::/96"\n[device]\nname = "other"\nmtu = 1400\n',
+    'pref64 = "2001:db8:64:64::/96"\n[device]\nname = "other"\nconfigure = false\nmtu = 1400\n',
+    'reload-failed',
   );
-  assert.deepEqual(
-    gateway.events('needs-restart').map(({ key }) => key),
-    ['workers', 'device.name', 'device.mtu'],
-  );
-  assert.ok(await pings(`2001:db8:64:64::${PUBLIC4}`));
+  await gateway.waitFor('reload-failed', 3);
+  const lines = gateway.events('reload-failed').map(({ msg }) => msg);
+  assert.match(lines[0] as string, /nat64d\.toml: device\.name cannot change while the gateway runs/);
+  assert.match(lines[1] as string, /nat64d\.toml: device\.configure cannot change while the gateway runs/);
+  assert.ok(await pings(under(PUBLIC4)));
+  assert.doesNotMatch(lab.ip(lab.gateway, 'link show nat64'), / mtu 1400 /);
   assert.equal(await gateway.stop(), 0);
 });
 

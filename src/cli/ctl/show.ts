@@ -152,7 +152,11 @@ export function showDifference(difference: Difference, isDryRun: boolean): strin
     ...shortened(mapsRemoved).map((map) => `  - map ${map}`),
     ...fixed.map((key) => `  ${change(key)}  (needs a restart: ${key.needsRestart})`),
   ];
-  const isSame = applied.length + fixed.length + mapsAdded.length + mapsRemoved.length === 0;
+  const isSame = applied.length + mapsAdded.length + mapsRemoved.length === 0;
+  if (fixed.length > 0) {
+    const end = 'Nothing would change: restart to apply all of it, or take back what needs a restart.';
+    return [`${file} would be refused:`, ...lines, end, ''].join('\n');
+  }
   const heading = isSame
     ? `${file}: nothing differs from what is in force`
     : isDryRun

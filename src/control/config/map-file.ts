@@ -1,4 +1,5 @@
 /** A map-file: lines of `map IPV4[/n] IPV6[/m]`, in the grammar of tayga.conf. */
+import { atOnce, type Sliced } from '../slices.js';
 import { readMap4, readMap6 } from './schema.js';
 import type { ExplicitMap } from './types.js';
 import { splitLine } from './words.js';
@@ -12,11 +13,20 @@ export interface MapFile {
 
 /** Reads the text of a map-file. A bad line is reported and left out. */
 export function parseMapFile(text: string): MapFile {
+  return atOnce(readMapLines(text));
+}
+
+/** The same in slices. */
+export function* readMapLines(text: string): Sliced<MapFile> {
   const maps: ExplicitMap[] = [];
   const lines: number[] = [];
   const problems: { line: number; col: number; message: string }[] = [];
-  for (const [index, raw] of text.split('\n').entries()) {
-    const line = index + 1;
+  for (let line = 1, from = 0; from <= text.length; line++) {
+    yield;
+    const newline = text.indexOf('\n', from);
+    const end = newline < 0 ? text.length : newline;
+    const raw = text.slice(from, end);
+    from = end + 1;
     const { words, problem } = splitLine(raw, line);
     if (problem !== null) problems.push({ line, col: 1, message: problem });
     if (words.length === 0) continue;

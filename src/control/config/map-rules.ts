@@ -10,6 +10,7 @@ import {
   prefix6Contains,
   prefixes6Overlap,
 } from '../../wire/address.js';
+import { type Sliced, sorted } from '../slices.js';
 import type { Given, GivenMap } from './given.js';
 import type { PlaceOf, Report } from './problem.js';
 import { reserved4, reserved6 } from './ranges.js';
@@ -20,19 +21,20 @@ interface Taken {
   readonly ipv6Address: Address6 | null;
 }
 
-export function checkMaps(
+export function* checkMaps(
   { maps, pref64, allowsClassE }: Pick<Given, 'maps' | 'pref64' | 'allowsClassE'>,
   taken: Taken,
   placeOf: PlaceOf,
   wrong: Report,
-): void {
+): Sliced<void> {
   for (const [index, map] of maps.entries()) {
+    yield;
     checkPair(map, index, wrong);
     checkIpv4(map, index, taken.ipv4Address, allowsClassE, wrong);
     checkIpv6(map, index, pref64 || null, taken.ipv6Address, wrong);
   }
-  checkTwice(maps, placeOf, wrong);
-  checkOverlaps(maps, placeOf, wrong);
+  yield* checkTwice(maps, placeOf, wrong);
+  yield* checkOverlaps(maps, placeOf, wrong);
 }
 
 function checkPair({ ipv4, ipv6 }: GivenMap, index: number, wrong: Report): void {
@@ -85,28 +87,32 @@ function checkIpv6(
 }
 
 /** IPv4 prefixes may be nested: the longest match wins (RFC 7757 section 3.3.1). The same one twice is a mistake. */
-function checkTwice(maps: readonly GivenMap[], placeOf: PlaceOf, wrong: Report): void {
-  const first = new Map<string, number>();
+function* checkTwice(maps: readonly GivenMap[], placeOf: PlaceOf, wrong: Report): Sliced<void> {
+  const first = new Map<number, number>();
   for (const [index, { ipv4 }] of maps.entries()) {
+    yield;
     if (ipv4 === null) continue;
-    const text = formatPrefix4(ipv4);
-    const earlier = first.get(text);
+    const key = (ipv4.address >>> 0) * 64 + ipv4.length;
+    const earlier = first.get(key);
     if (earlier === undefined) {
-      first.set(text, index);
+      first.set(key, index);
     } else {
       const place = placeOf(['map', earlier, 'ipv4']);
-      wrong(['map', index, 'ipv4'], `${text} is mapped already, at ${place}; keep one`);
+      wrong(['map', index, 'ipv4'], `${formatPrefix4(ipv4)} is mapped already, at ${place}; keep one`);
     }
   }
 }
 
-function checkOverlaps(maps: readonly GivenMap[], placeOf: PlaceOf, wrong: Report): void {
-  const sorted = maps
-    .flatMap(({ ipv6 }, index) => (ipv6 === null ? [] : [{ ipv6, index }]))
-    .sort((a, b) => compare6(a.ipv6.address, b.ipv6.address) || a.ipv6.length - b.ipv6.length);
+function* checkOverlaps(maps: readonly GivenMap[], placeOf: PlaceOf, wrong: Report): Sliced<void> {
+  const prefixes = maps.flatMap(({ ipv6 }, index) => (ipv6 === null ? [] : [{ ipv6, index }]));
+  const inOrder = yield* sorted(
+    prefixes,
+    (a, b) => compare6(a.ipv6.address, b.ipv6.address) || a.ipv6.length - b.ipv6.length,
+  );
   // Sorted by address, what overlaps a prefix follows it at once.
-  let widest: (typeof sorted)[number] | undefined;
-  for (const one of sorted) {
+  let widest: (typeof prefixes)[number] | undefined;
+  for (const one of inOrder) {
+    yield;
     if (widest === undefined || !prefixes6Overlap(widest.ipv6, one.ipv6)) {
       widest = one;
       continue;

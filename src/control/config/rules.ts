@@ -9,6 +9,7 @@ import {
   prefix6Contains,
 } from '../../wire/address.js';
 import { embedAddress, extractAddress, isNonGlobal4, WELL_KNOWN_PREFIX } from '../../wire/rfc6052.js';
+import { atOnce } from '../slices.js';
 import type { Given } from './given.js';
 import { checkMaps } from './map-rules.js';
 import type { PlaceOf, Report } from './problem.js';
@@ -38,7 +39,7 @@ export function checkRules(given: Given, placeOf: PlaceOf, wrong: Report): Addre
   const ipv4Address = ownIpv4(given, wrong);
   const ipv6Address = ownIpv6(given, ipv4Address, wrong);
   const device = deviceAddresses(given, ipv4Address, ipv6Address, wrong);
-  checkMaps(given, { ipv4Address, ipv6Address }, placeOf, wrong);
+  atOnce(checkMaps(given, { ipv4Address, ipv6Address }, placeOf, wrong));
   return { ipv4Address, ipv6Address, device };
 }
 

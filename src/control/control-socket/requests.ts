@@ -84,9 +84,9 @@ function dynamicMap({ subject }: Surroundings, text: string) {
 }
 
 /** What is wrong with the file, a line each, is the message. */
-function load(subject: Subject, isDryRun: boolean) {
+async function orFailed<T>(work: Promise<T>): Promise<T> {
   try {
-    return subject.load(isDryRun);
+    return await work;
   } catch (error) {
     throw new RequestError('failed', error instanceof Error ? error.message : String(error));
   }
@@ -175,9 +175,9 @@ export const REQUESTS: ReadonlyMap<string, Request<z.ZodType>> = new Map([
     'reload',
     request(z.strictObject({ isDryRun: z.boolean().default(false) }), ({ isDryRun }, { subject, reloads }) =>
       reloads.alone(async () => {
-        const { given, complete } = load(subject, isDryRun);
+        const { given, complete } = await orFailed(subject.load(isDryRun));
         const difference = await differenceTo(subject, complete);
-        if (!isDryRun) await subject.reload(given);
+        if (!isDryRun) await orFailed(subject.reload(given));
         return difference;
       }),
     ),

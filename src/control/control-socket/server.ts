@@ -70,10 +70,14 @@ export class ControlSocket {
     return this.#options.path;
   }
 
-  /** Gives the socket to a group. Throws where there is no such group, or it may not be given away. */
-  setGroup(group: string): void {
+  /** Gives the socket to a group; null: our own. Throws where there is no such group, or it may not be given away. */
+  setGroup(group: string | null): void {
     try {
-      chownSync(this.path, process.getuid?.() ?? 0, groupId(group));
+      chownSync(
+        this.path,
+        process.getuid?.() ?? 0,
+        group === null ? (process.getgid?.() ?? 0) : groupId(group),
+      );
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       throw new Error(`control-group: ${this.path} cannot be given to '${group}': ${reason}`, {

@@ -5,6 +5,7 @@ import type { Prefix4, Prefix6 } from '../../wire/address.js';
 import { showForwarder } from '../config/forwarder.js';
 import { DEFAULT_NAMES, type NamesConfig } from '../config/synthesis.js';
 import type { ForwarderConfig, SocketAddress } from '../config/types.js';
+import { ListenerSet, type Ready } from '../listener-set.js';
 import { clientFilter, readAddress } from './access.js';
 import { ANSWER_TIMES, Answerer, type AnswerTimes } from './answer.js';
 import { CoarseClock } from './clock.js';
@@ -98,6 +99,11 @@ export interface Dns64 {
   usePrefixes(prefixes: readonly Prefix6[]): void;
   /** Whether `usePrefixes` has made something else of it than its options say. */
   readonly isAdjusted: boolean;
+  /**
+   * Listens where other options say, too; rejects where that, or another part of them, cannot be done. The sockets before stay open until
+   * `commit`, which must be followed by `reload`.
+   */
+  prepare(options: Dns64Options): Promise<Ready>;
   /** Brings other options into force, but for `listen`. The sockets stay open, and queries in flight are answered. */
   reload(options: Dns64Options): void;
   /** Closes all sockets; queries in flight go without an answer. */
@@ -112,6 +118,14 @@ const BIND_RETRY_MS = 3000;
 /** What is listened on, as it is now. */
 const listeningOn = ({ listen, followed }: Dns64Options) => [...listen, ...(followed?.() ?? [])];
 
+/** Those of the configured forwarders that are ourselves. */
+function forwardersRefused(options: Dns64Options): Dns64Failure[] {
+  return withoutOurselves(options.forwarders, listeningOn(options)).ourselves.map((address) => {
+    const text = `DNS64 listens on ${showForwarder(address)} itself and cannot forward to it. Change the key "forwarders" of [dns64].`;
+    return { address, error: new Error(text) };
+  });
+}
+
 /** @param named what resolv.conf names; null: the forwarders are configured */
 function chooseForwarders(
   options: Dns64Options,
@@ -121,12 +135,10 @@ function chooseForwarders(
   const { log } = options;
   const path = options.resolvConf ?? RESOLV_CONF;
   const { forwarders, ourselves } = withoutOurselves(named ?? options.forwarders, listeningOn(options));
-  for (const address of ourselves) {
-    if (named !== null) log.debug({ address }, `${path} names this gateway as name server; not forwarded to`);
-    else {
-      const text = `DNS64 listens on ${showForwarder(address)} itself and cannot forward to it. Change the key "forwarders" of [dns64].`;
-      failures.push({ address, error: new Error(text) });
-    }
+  if (named === null) failures.push(...forwardersRefused(options));
+  else {
+    for (const address of ourselves)
+      log.debug({ address }, `${path} names this gateway as name server; not forwarded to`);
   }
   if (forwarders.length === 0) {
     const source = named !== null ? `${path} names none` : 'all configured ones are this gateway';
@@ -322,38 +334,33 @@ export async function startDns64(options: Dns64Options): Promise<Dns64> {
   const { log } = options;
   const stats = newStats();
   const core = new Core(options, stats);
-  const { failures, handler } = core;
+  const { handler } = core;
   const count = new ConnectionCount();
   const limits = { ...TCP_LIMITS, ...options.tcpLimits };
-  const results = await Promise.all(
-    options.listen.map((address) =>
-      listenPatiently(address, options.bindRetryMs ?? BIND_RETRY_MS, () =>
-        listenBoth(address, handler, count, limits, log),
-      ),
-    ),
+  const listen = (address: SocketAddress, retryMs: number) =>
+    listenPatiently(address, retryMs, () => listenBoth(address, handler, count, limits, log));
+  const listeners = new ListenerSet<readonly Listener[]>(
+    (address) => listen(address, options.bindRetryMs ?? BIND_RETRY_MS),
+    (both) => {
+      for (const listener of both) listener.close();
+    },
   );
-  const listeners: Listener[] = [];
-  const listening: SocketAddress[] = [];
-  for (const result of results) {
-    if (Array.isArray(result)) {
-      listeners.push(...result);
-      listening.push((result[0] as Listener).address);
-    } else failures.push(result);
-  }
+  await listeners.start(options.listen);
   const followed = new FollowedListeners(options.followed ?? (() => []), log, (address) =>
-    listenPatiently(address, 0, () => listenBoth(address, handler, count, limits, log)),
+    listen(address, 0),
   );
   await followed.start();
-  failures.push(...followed.failures);
   if (options.checkForwarders !== false) void core.upstream.checkReachable();
   return {
     get listening() {
-      return [...listening, ...followed.listening];
+      return [...listeners.listeners.map(([udp]) => (udp as Listener).address), ...followed.listening];
     },
     get forwarders() {
       return core.upstream.forwarders;
     },
-    failures,
+    get failures() {
+      return [...core.failures, ...listeners.failures, ...followed.failures];
+    },
     stats,
     get prefixes() {
       return core.prefixes;
@@ -366,14 +373,19 @@ export async function startDns64(options: Dns64Options): Promise<Dns64> {
     cacheEntries: (limit, name) => core.cache.entries(limit, name),
     flush: (name) => core.cache.flush(name),
     explain: async (name, type, how) => core.explain(name, type, how),
+    prepare: async (changed) => {
+      const refused = forwardersRefused(changed);
+      if (refused.length > 0) throw new Error(refused.map(({ error }) => error.message).join('\n'));
+      return listeners.prepare(changed.listen);
+    },
     reload: (changed) => {
-      core.use({ ...changed, listen: options.listen });
+      core.use(changed);
       followed.use(changed.followed ?? (() => []));
       Object.assign(limits, TCP_LIMITS, changed.tcpLimits);
     },
     close: async () => {
       await followed.close();
-      for (const listener of listeners) listener.close();
+      await listeners.close();
       core.close();
       // The answers to queries in flight are settled in microtasks; counters are at rest when this resolves.
       while (stats.pending > 0) await sleep(1);

@@ -4,6 +4,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { isIP, type Socket } from 'node:net';
 import type { HttpConfig, SocketAddress } from '../config/types.js';
 import type { Subject } from '../inspect/subject.js';
+import { ListenerSet, type ListenFailure, type Ready } from '../listener-set.js';
 import type { Log } from '../log.js';
 import { EventLoopDelay } from './event-loop.js';
 import { formatMetrics } from './exposition.js';
@@ -30,51 +31,69 @@ export interface HttpOptions extends HttpConfig {
   readonly limits?: Partial<HttpLimits>;
 }
 
+interface HttpListener {
+  readonly server: Server;
+  /** With the port in use. */
+  readonly address: SocketAddress;
+}
+
 export class HttpService {
-  readonly #options: HttpOptions;
-  readonly #servers: Server[] = [];
+  #options: HttpOptions;
+  readonly #listeners = new ListenerSet<HttpListener>(
+    (address) => this.#listen(address),
+    ({ server }) => closeServer(server),
+  );
   readonly #delay = new EventLoopDelay();
   readonly #page: StatusPage;
   #isFaulty = false;
   /** Connections that have had their answer. */
   readonly #answered = new WeakSet<Socket>();
-  readonly #names: ReadonlySet<string>;
-  readonly #listening: SocketAddress[] = [];
+  #names: ReadonlySet<string>;
 
   private constructor(options: HttpOptions) {
     this.#options = options;
     this.#page = new StatusPage(options.subject, (error) => this.#noteFault(error));
-    this.#names = new Set(['localhost', ...options.names]);
+    this.#names = namesOf(options);
   }
 
   /** Listens where it can; where it cannot, says so and goes on. */
   static async start(options: HttpOptions): Promise<HttpService> {
     const service = new HttpService(options);
-    for (const address of options.listen) {
-      try {
-        await service.#listen(address);
-      } catch (error) {
-        const text = listenMessage(address, error as NodeJS.ErrnoException);
-        options.log.warn({ event: 'http-listen-failed', err: error }, text);
-      }
-    }
+    await service.#listeners.start(options.listen);
+    for (const { error } of service.failures)
+      options.log.warn({ event: 'http-listen-failed', err: error }, error.message);
     return service;
   }
 
   /** With the ports in use. */
   get listening(): readonly SocketAddress[] {
-    return this.#listening;
+    return this.#listeners.listeners.map(({ address }) => address);
+  }
+
+  get failures(): readonly ListenFailure[] {
+    return this.#listeners.failures;
+  }
+
+  /** Listens where another configuration says, too; rejects, with every reason, where it cannot. */
+  async prepare(config: HttpConfig): Promise<Ready> {
+    const listeners = await this.#listeners.prepare(config.listen);
+    return {
+      undo: () => listeners.undo(),
+      commit: () => {
+        this.#options = { ...this.#options, ...config };
+        this.#names = namesOf(config);
+        return listeners.commit();
+      },
+    };
   }
 
   async close(): Promise<void> {
     this.#delay.close();
     this.#page.close();
-    const closed = this.#servers.map((server) => new Promise((resolve) => server.close(resolve)));
-    for (const server of this.#servers) server.closeAllConnections();
-    await Promise.all(closed);
+    await this.#listeners.close();
   }
 
-  async #listen({ address, port }: SocketAddress): Promise<void> {
+  async #listen({ address, port }: SocketAddress): Promise<HttpListener | ListenFailure> {
     const limits = { ...HTTP_LIMITS, ...this.#options.limits };
     const server = createServer(
       {
@@ -89,15 +108,23 @@ export class HttpService {
     server.maxConnections = limits.connections;
     server.maxRequestsPerSocket = 1;
     server.setTimeout(limits.idleMs, (socket) => socket.destroy());
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen({ host: address, port, ipv6Only: true }, resolve);
-    });
+    try {
+      await new Promise<void>((resolve, reject) => {
+        server.once('error', reject);
+        server.listen({ host: address, port, ipv6Only: true }, resolve);
+      });
+    } catch (error) {
+      const cause = error as NodeJS.ErrnoException;
+      return {
+        address: { address, port },
+        error: new Error(listenMessage({ address, port }, cause), { cause }),
+      };
+    }
     // A connection that cannot be accepted is no reason to end.
     server.on('error', () => {});
-    this.#servers.push(server);
     const bound = server.address();
-    this.#listening.push({ address, port: typeof bound === 'object' && bound !== null ? bound.port : port });
+    const inUse = typeof bound === 'object' && bound !== null ? bound.port : port;
+    return { server, address: { address, port: inUse } };
   }
 
   #answer(request: IncomingMessage, response: ServerResponse): void {
@@ -181,6 +208,17 @@ export class HttpService {
     const [, password = ''] = /^[^:]*:(.*)$/s.exec(Buffer.from(value, 'base64').toString()) ?? [];
     return isSame(password, token);
   }
+}
+
+function namesOf({ names }: HttpConfig): ReadonlySet<string> {
+  return new Set(['localhost', ...names]);
+}
+
+/** Cuts its connections off. */
+function closeServer(server: Server): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  server.closeAllConnections();
+  return closed;
 }
 
 function send(response: ServerResponse, reply: Reply): void {

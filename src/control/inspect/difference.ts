@@ -1,12 +1,17 @@
 /** What a reload would change, and whom it would interrupt: found out without changing anything. */
 import { setImmediate } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
-import { createPrefixTable, PrefixTable } from '../../shm/prefix-table.js';
+import { buildPrefixTable, PrefixTable } from '../../shm/prefix-table.js';
 import { formatPrefix4, formatPrefix6, prefix4Contains } from '../../wire/address.js';
-import { type Changes, changesBetween, withoutFixed } from '../changes.js';
+import { type Changes, changesBetween } from '../changes.js';
+import { showSocketAddress } from '../config/socket-address.js';
 import { formatToml } from '../config/to-toml.js';
 import type { ExplicitMap, GatewayConfig } from '../config/types.js';
-import { closesNameServer } from '../name-server.js';
+import { areSame } from '../explicit-maps.js';
+import { leftAddresses } from '../name-server.js';
+import { formatInterfaceAddress } from '../netdev/index.js';
+import { workerCountOf } from '../settings.js';
+import { inSlices, type Sliced } from '../slices.js';
 import type { Subject } from './subject.js';
 
 export interface KeyChange {
@@ -24,7 +29,7 @@ export interface Difference {
   readonly keys: readonly KeyChange[];
   readonly mapsAdded: readonly string[];
   readonly mapsRemoved: readonly string[];
-  /** What would be interrupted, a line each. */
+  /** What would be interrupted, a line each; nothing where a key needs a restart, for then nothing changes. */
   readonly interrupts: readonly string[];
 }
 
@@ -39,13 +44,14 @@ export async function differenceTo(subject: Subject, after: GatewayConfig): Prom
   // What the kernel has added is in no file.
   const { deviceAddresses, offloads, ...before } = subject.config;
   const changes = changesBetween(before, after);
+  const mapsRemoved = await inSlices(without(before.maps, after.maps));
   return {
     file: after.file,
     warnings: after.warnings,
     keys: keyChanges(before, after, changes, subject.logLevel),
-    mapsAdded: without(after.maps, before.maps),
-    mapsRemoved: without(before.maps, after.maps),
-    interrupts: await interruptions(subject, withoutFixed(before, after), changes),
+    mapsAdded: await inSlices(without(after.maps, before.maps)),
+    mapsRemoved,
+    interrupts: changes.fixed.length > 0 ? [] : await interruptions(subject, after, mapsRemoved.length),
   };
 }
 
@@ -89,13 +95,23 @@ function tomlValues(config: GatewayConfig): Map<string, string> {
   return values;
 }
 
-function without(maps: readonly ExplicitMap[], others: readonly ExplicitMap[]): string[] {
+function* without(maps: readonly ExplicitMap[], others: readonly ExplicitMap[]): Sliced<string[]> {
   const text = ({ ipv4, ipv6 }: ExplicitMap) => `${formatPrefix4(ipv4)} ${formatPrefix6(ipv6)}`;
-  const known = new Set(others.map(text));
-  return maps.map(text).filter((map) => !known.has(map));
+  const left: string[] = [];
+  if (maps === others) return left;
+  const known = new Set<string>();
+  for (const map of others) {
+    known.add(text(map));
+    yield;
+  }
+  for (const map of maps) {
+    if (!known.has(text(map))) left.push(text(map));
+    yield;
+  }
+  return left;
 }
 
-async function interruptions(subject: Subject, after: GatewayConfig, changes: Changes): Promise<string[]> {
+async function interruptions(subject: Subject, after: GatewayConfig, removed: number): Promise<string[]> {
   const before = subject.config;
   const lines: string[] = [];
   if (!isDeepStrictEqual(before.pref64, after.pref64) && before.pref64 !== null) {
@@ -114,15 +130,44 @@ async function interruptions(subject: Subject, after: GatewayConfig, changes: Ch
       `${resting} dynamic ${resting === 1 ? 'map comes' : 'maps come'} to rest: those hosts get the same address again with their next packet, unless others have needed it; nothing reaches them before`,
     );
   }
-  const removed = without(before.maps, after.maps).length;
   if (removed > 0)
     lines.push(
       `flows of ${removed} explicit ${removed === 1 ? 'map that goes' : 'maps that go'} away or change`,
     );
-  if (subject.dns64 !== undefined && closesNameServer(before, after))
-    lines.push('DNS queries in flight and TCP connections for DNS: other addresses are listened on, or none');
-  if (changes.applied.some((key) => key.startsWith('http.')))
-    lines.push('HTTP connections (metrics): its listener starts anew');
+  const [workers, workersAfter] = [workerCountOf(before), workerCountOf(after)];
+  if (workers !== workersAfter && workers > 1 && subject.steering === 'kernel')
+    lines.push(
+      'a few frames of any flow: the kernel chooses their queues, and what waits in one that is closed is lost',
+    );
+  lines.push(...deviceInterruptions(before, after));
+  const dns = subject.dns64 === undefined ? [] : leftAddresses(before, after);
+  if (dns.length > 0)
+    lines.push(
+      `DNS queries in flight and TCP connections for DNS at ${dns.map(showSocketAddress).join(', ')}`,
+    );
+  const stays = after.http.listen.map(showSocketAddress);
+  const http = before.http.listen.map(showSocketAddress).filter((address) => !stays.includes(address));
+  if (http.length > 0) lines.push(`HTTP connections (metrics, page) at ${http.join(', ')}`);
+  if (before.controlSocket && !after.controlSocket)
+    lines.push('clients of the control socket, once they have their replies');
+  return lines;
+}
+
+function deviceInterruptions(before: GatewayConfig, after: GatewayConfig): string[] {
+  const lines: string[] = [];
+  const [old, next] = [before.device, after.device];
+  const kept = next.addresses.map(formatInterfaceAddress);
+  const gone = old.addresses.map(formatInterfaceAddress).filter((address) => !kept.includes(address));
+  if (gone.length > 0) lines.push(`connections of this machine itself from ${gone.join(', ')}`);
+  if (!old.configure) return lines;
+  if (
+    old.masquerade !== false &&
+    before.pool4 !== null &&
+    (next.masquerade === false || after.pool4 === null)
+  )
+    lines.push("flows that leave with this machine's own IPv4 address: masquerading ends");
+  if (old.forwarding && !next.forwarding)
+    lines.push('every flow, where it was the gateway that turned forwarding on: it turns it off');
   return lines;
 }
 
@@ -134,15 +179,12 @@ async function endingMaps(
   const { keeper } = dataplane;
   const { pool4 } = after;
   const onDevice = after.device.configure ? after.device.addresses : config.deviceAddresses;
-  const concerns = ({ mapLifetimeSec, maps, ipv4Address }: GatewayConfig) => ({
-    mapLifetimeSec,
-    maps,
-    ipv4Address,
-  });
+  const concerns = ({ mapLifetimeSec, ipv4Address }: GatewayConfig) => ({ mapLifetimeSec, ipv4Address });
   let [ending, resting] = [0, 0];
   if (
     keeper === undefined ||
     (isDeepStrictEqual(config.pool4, pool4) &&
+      areSame(config.maps, after.maps) &&
       isDeepStrictEqual(concerns(config), concerns(after)) &&
       isDeepStrictEqual(config.deviceAddresses, onDevice))
   ) {
@@ -152,8 +194,8 @@ async function endingMaps(
     after.ipv4Address | 0,
     ...onDevice.map((on) => (on.family === 4 ? on.address | 0 : 0)),
   ]);
-  const maps4 = new PrefixTable(createPrefixTable(after.maps, 4));
-  const maps6 = new PrefixTable(createPrefixTable(after.maps, 6));
+  const maps4 = new PrefixTable(await inSlices(buildPrefixTable(after.maps, 4)));
+  const maps6 = new PrefixTable(await inSlices(buildPrefixTable(after.maps, 6)));
   const { pool } = keeper;
   for (let from = 0; from < pool.size; from += SLICE) {
     const nowSec = dataplane.nowSec();

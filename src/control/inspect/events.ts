@@ -1,4 +1,5 @@
 /** The last lines of the log, for those who look in later. */
+import type { LogConfig } from '../config/types.js';
 import type { Log } from '../log.js';
 
 const KEPT = 100;
@@ -31,6 +32,10 @@ export class RememberingLog implements Log {
 
   set level(level: string) {
     this.#log.level = level;
+  }
+
+  set format(format: LogConfig['format']) {
+    if (this.#log.format !== undefined) this.#log.format = format;
   }
 
   debug(fields: object, message: string): void {

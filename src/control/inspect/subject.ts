@@ -58,11 +58,11 @@ export interface Subject {
   /** Logs what somebody has done by hand. */
   note(event: string, message: string): void;
   /**
-   * Reads the configuration anew. Throws ConfigError, or an Error that says what to do; for other than a dry run that is a failed
+   * Reads the configuration anew. Rejects with ConfigError, or an Error that says what to do; for other than a dry run that is a failed
    * reload.
    */
-  load(isDryRun: boolean): Loaded;
-  /** Brings a configuration into force, as given. */
+  load(isDryRun: boolean): Promise<Loaded>;
+  /** Brings a configuration into force, as given. Rejects where that cannot be done; then nothing has changed. */
   reload(given: GatewayConfig): Promise<Changes>;
   /** Writes dynamic.map anew. Rejects where it cannot. */
   save(): Promise<void>;

@@ -1,6 +1,7 @@
 /** Runs `ip` and `nft`, and turns their failures into errors that say what to do. */
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
+import { inSlices, type Sliced } from '../slices.js';
 
 const execFileAsync = promisify(execFile);
 
@@ -44,6 +45,10 @@ export const TOOL_ENV: NodeJS.ProcessEnv = {
   // `nft -i` keeps a history file at home.
   HOME: '/nonexistent',
 };
+
+const TIMEOUT_SEC = 30;
+/** Far fewer than any machine does. */
+const LINES_PER_SEC = 500;
 
 const PACKAGES = { ip: 'iproute2', nft: 'nftables' } as const;
 export type Tool = keyof typeof PACKAGES;
@@ -92,7 +97,7 @@ export async function run(
   what: string,
   tool: Tool,
   args: readonly string[],
-  { input = '', timeoutSec = 30 } = {},
+  { input = '', timeoutSec = TIMEOUT_SEC } = {},
 ): Promise<string> {
   try {
     const running = execFileAsync(tool, args, {
@@ -115,11 +120,39 @@ export async function ipJson<T>(what: string, args: readonly string[]): Promise<
   return text.trim() === '' ? [] : (JSON.parse(text) as T[]);
 }
 
+/** Characters of a list that are parsed in one go. */
+const PARSED_CHARS = 1 << 18;
+
+/** The routes of the main table of a family, parsed in slices: there may be many thousands. */
+export async function ipRoutes<T>(what: string, family: 4 | 6): Promise<T[]> {
+  const text = await run(what, 'ip', ['-j', `-${family}`, 'route', 'show']);
+  return text.trim() === '' ? [] : inSlices(parseList<T>(text));
+}
+
+/** A list whose objects begin with "dst", as no object inside of them does. */
+function* parseList<T>(text: string): Sliced<T[]> {
+  const all: T[] = [];
+  for (let from = 0; from < text.length; ) {
+    const at = text.indexOf('},{"dst"', from + PARSED_CHARS);
+    const end = at < 0 ? text.length : at + 1;
+    const part = `${from === 0 ? '' : '['}${text.slice(from, end)}${at < 0 ? '' : ']'}`;
+    for (const one of JSON.parse(part) as T[]) all.push(one);
+    from = at < 0 ? end : end + 1;
+    // A part takes as long as many steps of other work.
+    for (let i = 0; i < 32; i++) yield;
+  }
+  return all;
+}
+
+function batchOf(lines: readonly string[]) {
+  return { input: `${lines.join('\n')}\n`, timeoutSec: TIMEOUT_SEC + lines.length / LINES_PER_SEC };
+}
+
 /** Runs lines of `ip` commands in one process; stops at the first that fails, and names it. */
 export async function ipBatch(what: string, lines: readonly string[]): Promise<void> {
   if (lines.length === 0) return;
   try {
-    await run(what, 'ip', ['-batch', '-'], { input: `${lines.join('\n')}\n` });
+    await run(what, 'ip', ['-batch', '-'], batchOf(lines));
   } catch (error) {
     const failed = error instanceof NetdevError ? /Command failed -:(\d+)/.exec(error.words) : null;
     if (failed === null) throw error;
@@ -136,7 +169,7 @@ export async function ipBatch(what: string, lines: readonly string[]): Promise<v
 export async function ipRemove(what: string, lines: readonly string[]): Promise<void> {
   if (lines.length === 0) return;
   try {
-    await run(what, 'ip', ['-force', '-batch', '-'], { input: `${lines.join('\n')}\n` });
+    await run(what, 'ip', ['-force', '-batch', '-'], batchOf(lines));
   } catch (error) {
     const gone =
       /^(Cannot find device.*|RTNETLINK answers: (No such process|Cannot assign requested address|No such device)|Error: ipv[46]: (Address|FIB table|Route) .*|Command failed .*)$/;

@@ -99,7 +99,7 @@ export class Masquerade {
     this.#child.stdin?.write(text);
     const deadline = Date.now() + SETTLE_MSEC;
     const list = () => run(WHAT, 'nft', ['list', 'table', 'inet', this.#table]);
-    while (!(await list()).includes(` ${formatPrefix4(rule.source)} `)) {
+    while (!(await list()).includes(ruleText(rule))) {
       if (Date.now() > deadline) {
         throw new NetdevError(
           'COMMAND_FAILED',

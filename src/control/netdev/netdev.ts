@@ -1,9 +1,9 @@
 /** Sets up the kernel's side of the TUN device, and takes it down again. */
-import { formatPrefix4 } from '../../wire/address.js';
-import { ipBatch, ipJson, ipRemove, type NetdevError, type NetdevLog } from './command.js';
+import { inSlices, type Sliced } from '../slices.js';
+import { ipBatch, ipJson, ipRemove, ipRoutes, type NetdevError, type NetdevLog } from './command.js';
 import { describeRule, Masquerade, type MasqueradeRule } from './masquerade.js';
-import { type KernelRoute, planRoutes, routeCommand } from './routes.js';
-import { formatInterfaceAddress, type NetdevSettings } from './settings.js';
+import { buildRoutePlan, type KernelRoute, routeCommand, routeSource } from './routes.js';
+import { formatInterfaceAddress, type NetdevRoute, type NetdevSettings } from './settings.js';
 import { enableForwarding, forwardingOff, recoverSysctls, restoreSysctls } from './sysctl.js';
 
 /** Routes that the start-up log names; a configuration may have thousands of maps. */
@@ -33,9 +33,15 @@ export class Netdev {
   readonly #undo: (() => Promise<unknown>)[] = [];
   /** Addresses and routes that were not there before, as `ip` writes them. */
   readonly #addresses = new Set<string>();
-  readonly #routes = new Set<string>();
+  /** With the source of each. */
+  readonly #routes = new Map<string, string>();
   #masquerade: Masquerade | undefined;
-  #masqueradeSource: string | undefined;
+  /** What it does, in words. */
+  #masqueraded: string | undefined;
+  #mtu: number | undefined;
+  #isUp = false;
+  #isForwarding = false;
+  #isStarted = false;
   #restored: Promise<void> | null = null;
 
   /** @internal Made by `configureNetdev`. */
@@ -48,34 +54,120 @@ export class Netdev {
     return this.#summary;
   }
 
-  /** @internal Adds a line to the summary. */
-  note(line: string): void {
-    this.#summary.push(line);
+  #note(line: string): void {
+    if (!this.#isStarted) this.#summary.push(line);
   }
 
-  /** @internal Adds a step to the way back. */
-  onRestore(undo: () => Promise<unknown>): void {
-    this.#undo.push(undo);
+  /**
+   * @internal Sets everything up for the first time. What stands in the way without making the gateway useless is a warning.
+   * @throws NetdevError
+   */
+  async start(settings: NetdevSettings, log: NetdevLog): Promise<void> {
+    const { device } = settings;
+    this.#undo.push(async () => this.#masquerade?.stop());
+    if (settings.configure) await this.#setLink(settings);
+    this.#undo.push(() => this.#removeAddresses(device, () => true));
+    this.#undo.push(() => this.#removeRoutes(device, () => true));
+    await this.extend(settings, log);
+    if (settings.configure && !settings.forwarding) await this.#warnOfForwarding(settings, log);
+    this.#isStarted = true;
   }
 
-  /** Sets up what is not there yet: masquerade, addresses and routes. @throws NetdevError */
+  /** Sets up what is not there yet: MTU, masquerade, addresses, routes and forwarding. @throws NetdevError */
   async extend(settings: NetdevSettings, log: NetdevLog): Promise<void> {
+    const { device, configure, up, mtu, forwarding } = settings;
+    if (configure && mtu !== this.#mtu) {
+      await ipBatch(`cannot set the MTU of ${device}`, [`link set dev ${device} mtu ${mtu}`]);
+      this.#mtu = mtu;
+    }
+    if (!configure && up && !this.#isUp) await this.#takeUp(device);
     // Masquerade before the routes: no packet of the pool is to leave as it is.
-    if (settings.configure) await this.#setMasquerade(settings, log);
+    if (configure) await this.#setMasquerade(settings, log);
     await this.#setAddresses(settings);
     await this.#setRoutes(settings, log);
+    if (configure && forwarding && !this.#isForwarding) await this.#setForwarding(settings, log);
   }
 
   /** Takes down what we had set up and these settings have no more. What fails is logged. */
   async reduce(settings: NetdevSettings, log: NetdevLog): Promise<void> {
     const addresses = new Set(settings.addresses.map(formatInterfaceAddress));
-    const routes = new Set(settings.routes.map((route) => route.prefix));
+    const routes = new Set<string>();
+    function* collect(): Sliced<void> {
+      for (const { prefix } of settings.routes) {
+        routes.add(prefix);
+        yield;
+      }
+    }
+    await inSlices(collect());
     try {
       await this.#removeRoutes(settings.device, (prefix) => !routes.has(prefix));
       await this.#removeAddresses(settings.device, (address) => !addresses.has(address));
+      if (settings.masquerade === false || settings.masqueradeSource === null) await this.#stopMasquerade();
     } catch (error) {
       log.warn((error as Error).message);
     }
+    if (!settings.forwarding && this.#isForwarding) {
+      this.#isForwarding = false;
+      restoreSysctls(settings.runDir, log);
+    }
+  }
+
+  async #setLink({ device, mtu }: NetdevSettings): Promise<void> {
+    const what = `cannot set up the device ${device}`;
+    const [link] = await ipJson<Link>(what, ['-d', 'link', 'show', 'dev', device]);
+    if (link === undefined) return;
+    const before = [
+      `link set dev ${device} mtu ${link.mtu} multicast ${link.flags.includes('MULTICAST') ? 'on' : 'off'}`,
+      ...(link.inet6_addr_gen_mode ? [`link set dev ${device} addrgenmode ${link.inet6_addr_gen_mode}`] : []),
+      ...(link.flags.includes('UP') ? [] : [`link set dev ${device} down`]),
+    ];
+    // Matters where the device stays: one that the administrator made persistent.
+    this.#undo.push(() => ipRemove(`cannot reset the device ${device}`, before));
+    // A link-local address would bring router solicitations, and each address MLD reports: no host is there to hear them.
+    // The mode must be set before the device is up.
+    await ipBatch(what, [
+      `link set dev ${device} mtu ${mtu} multicast off`,
+      `link set dev ${device} addrgenmode none`,
+      `link set dev ${device} up`,
+    ]);
+    this.#mtu = mtu;
+    this.#note(`device ${device}: up, MTU ${mtu}`);
+  }
+
+  async #takeUp(device: string): Promise<void> {
+    await ipBatch(`cannot take the device ${device} up`, [`link set dev ${device} up`]);
+    this.#isUp = true;
+    this.#note(`device ${device}: up`);
+  }
+
+  /** Originals that are still kept must not be overwritten by values that a dead gateway set. */
+  async #warnOfForwarding({ runDir }: NetdevSettings, log: NetdevLog): Promise<void> {
+    await recoverSysctls(runDir, log);
+    const off = forwardingOff();
+    if (off.length === 0) return;
+    log.warn(
+      `${off.join(' and ')} are off, and so is forwarding in [device]: nothing is forwarded until they are set to 1`,
+    );
+  }
+
+  async #setForwarding({ device, runDir }: NetdevSettings, log: NetdevLog): Promise<void> {
+    await recoverSysctls(runDir, log);
+    const learned = await ipJson<KernelRoute>('cannot list the advertised routes', [
+      '-6',
+      'route',
+      'show',
+      'table',
+      'all',
+      'proto',
+      'ra',
+    ]);
+    const raDevices = [...new Set(learned.flatMap((route) => route.dev ?? []))];
+    this.#undo.push(async () => {
+      const lines = restoreSysctls(runDir, log);
+      if (lines.length > 0) log.debug(`restored ${lines.join(', ')}`);
+    });
+    this.#isForwarding = true;
+    for (const line of enableForwarding(runDir, device, raDevices, log)) this.#note(line);
   }
 
   async #setMasquerade(settings: NetdevSettings, log: NetdevLog): Promise<void> {
@@ -85,13 +177,21 @@ export class Netdev {
       log.warn('masquerade has nothing to do without a pool4');
       return;
     }
-    const text = formatPrefix4(source);
-    if (text === this.#masqueradeSource) return;
     const rule: MasqueradeRule = { device, source, outgoing: masquerade };
+    const text = describeRule(rule);
+    if (text === this.#masqueraded) return;
+    this.#masqueraded = undefined;
     if (this.#masquerade === undefined) this.#masquerade = await Masquerade.start(rule, log);
     else await this.#masquerade.change(rule);
-    this.#masqueradeSource = text;
-    this.note(`masquerade: ${describeRule(rule)}`);
+    this.#masqueraded = text;
+    this.#note(`masquerade: ${text}`);
+  }
+
+  async #stopMasquerade(): Promise<void> {
+    const masquerade = this.#masquerade;
+    this.#masquerade = undefined;
+    this.#masqueraded = undefined;
+    await masquerade?.stop();
   }
 
   async #setAddresses({ device, addresses }: NetdevSettings): Promise<void> {
@@ -110,28 +210,58 @@ export class Netdev {
       what,
       missing.map(({ text, flag }) => `address add ${text} dev ${device}${flag}`),
     );
-    this.note(`addresses of ${device}: ${addresses.map(formatInterfaceAddress).join(', ')}`);
+    this.#note(`addresses of ${device}: ${addresses.map(formatInterfaceAddress).join(', ')}`);
   }
 
   async #setRoutes(settings: NetdevSettings, log: NetdevLog): Promise<void> {
     const { device, routes } = settings;
-    if (routes.length === 0) return;
+    const source = { 4: routeSource(4, settings), 6: routeSource(6, settings) };
+    const { fresh, stale } = await inSlices(this.#compareRoutes(routes, source));
+    if (fresh.length + stale.length === 0) return;
     const what = `cannot set the routes to ${device}`;
     const existing = {
-      4: await ipJson<KernelRoute>(what, ['-4', 'route', 'show']),
-      6: await ipJson<KernelRoute>(what, ['-6', 'route', 'show']),
+      4: await ipRoutes<KernelRoute>(what, 4),
+      6: await ipRoutes<KernelRoute>(what, 6),
     };
-    const { add, hopeless, warnings } = planRoutes(routes, existing, device);
+    const { add, hopeless, warnings } = await inSlices(buildRoutePlan(fresh, existing, device));
     for (const warning of warnings) log.warn(warning);
-    for (const { prefix } of add) this.#routes.add(prefix);
-    await ipBatch(
-      what,
-      add.map((route) => routeCommand(route, settings)),
-    );
-    const set = routes.filter((route) => !hopeless.includes(route));
+    const mine = this.#routes;
+    function* commands(): Sliced<string[]> {
+      const lines: string[] = [];
+      for (const [verb, some] of [
+        ['add', add],
+        ['replace', stale],
+      ] as const) {
+        for (const route of some) {
+          mine.set(route.prefix, source[route.family]);
+          lines.push(routeCommand(route, settings, verb, source[route.family]));
+          yield;
+        }
+      }
+      return lines;
+    }
+    await ipBatch(what, await inSlices(commands()));
+    if (this.#isStarted) return;
+    const lost = new Set(hopeless);
+    const set = routes.filter((route) => !lost.has(route));
     const named = set.slice(0, NAMED_ROUTES).map((route) => `${route.prefix} (${route.key})`);
     if (set.length > NAMED_ROUTES) named.push(`${set.length - NAMED_ROUTES} more`);
-    if (set.length > 0) this.note(`routes to ${device}: ${named.join(', ')}`);
+    if (set.length > 0) this.#note(`routes to ${device}: ${named.join(', ')}`);
+  }
+
+  /** Those that we have not set, and those of ours with another source: the kernel drops a route whose source address goes. */
+  *#compareRoutes(
+    routes: readonly NetdevRoute[],
+    source: Readonly<Record<4 | 6, string>>,
+  ): Sliced<{ fresh: NetdevRoute[]; stale: NetdevRoute[] }> {
+    const [fresh, stale]: [NetdevRoute[], NetdevRoute[]] = [[], []];
+    for (const route of routes) {
+      yield;
+      const old = this.#routes.get(route.prefix);
+      if (old === undefined) fresh.push(route);
+      else if (old !== source[route.family]) stale.push(route);
+    }
+    return { fresh, stale };
   }
 
   async #removeAddresses(device: string, isRemoved: (address: string) => boolean): Promise<void> {
@@ -143,22 +273,18 @@ export class Netdev {
   }
 
   async #removeRoutes(device: string, isRemoved: (prefix: string) => boolean): Promise<void> {
-    const removed = takeOut(this.#routes, isRemoved);
-    await ipRemove(
-      `cannot remove the routes to ${device}`,
-      removed.map((prefix) => `route del ${prefix} dev ${device}`),
-    );
-  }
-
-  /** @internal Takes the masquerade down again at the end. */
-  stopMasqueradeAtRestore(): void {
-    this.onRestore(async () => this.#masquerade?.stop());
-  }
-
-  /** @internal Takes addresses and routes down again at the end. */
-  removeAtRestore(device: string): void {
-    this.onRestore(() => this.#removeAddresses(device, () => true));
-    this.onRestore(() => this.#removeRoutes(device, () => true));
+    const mine = this.#routes;
+    function* commands(): Sliced<string[]> {
+      const lines: string[] = [];
+      for (const prefix of [...mine.keys()]) {
+        yield;
+        if (!isRemoved(prefix)) continue;
+        mine.delete(prefix);
+        lines.push(`route del ${prefix} dev ${device}`);
+      }
+      return lines;
+    }
+    await ipRemove(`cannot remove the routes to ${device}`, await inSlices(commands()));
   }
 
   /** Takes down all that was put up, the last first. Idempotent; never throws: what fails is logged. */
@@ -186,71 +312,10 @@ export class Netdev {
 export async function configureNetdev(settings: NetdevSettings, log: NetdevLog): Promise<Netdev> {
   const netdev = new Netdev(log);
   try {
-    netdev.stopMasqueradeAtRestore();
-    if (settings.configure) await setLink(netdev, settings);
-    else if (settings.up) await takeUp(netdev, settings);
-    netdev.removeAtRestore(settings.device);
-    await netdev.extend(settings, log);
-    if (settings.configure) await setForwarding(netdev, settings, log);
+    await netdev.start(settings, log);
   } catch (error) {
     await netdev.restore();
     throw error as NetdevError;
   }
   return netdev;
-}
-
-async function setLink(netdev: Netdev, { device, mtu }: NetdevSettings): Promise<void> {
-  const what = `cannot set up the device ${device}`;
-  const [link] = await ipJson<Link>(what, ['-d', 'link', 'show', 'dev', device]);
-  if (link === undefined) return;
-  const before = [
-    `link set dev ${device} mtu ${link.mtu} multicast ${link.flags.includes('MULTICAST') ? 'on' : 'off'}`,
-    ...(link.inet6_addr_gen_mode ? [`link set dev ${device} addrgenmode ${link.inet6_addr_gen_mode}`] : []),
-    ...(link.flags.includes('UP') ? [] : [`link set dev ${device} down`]),
-  ];
-  // Matters where the device stays: one that the administrator made persistent.
-  netdev.onRestore(() => ipRemove(`cannot reset the device ${device}`, before));
-  // A link-local address would bring router solicitations, and each address MLD reports: no host is there to hear them.
-  // The mode must be set before the device is up.
-  await ipBatch(what, [
-    `link set dev ${device} mtu ${mtu} multicast off`,
-    `link set dev ${device} addrgenmode none`,
-    `link set dev ${device} up`,
-  ]);
-  netdev.note(`device ${device}: up, MTU ${mtu}`);
-}
-
-async function takeUp(netdev: Netdev, { device }: NetdevSettings): Promise<void> {
-  await ipBatch(`cannot take the device ${device} up`, [`link set dev ${device} up`]);
-  netdev.note(`device ${device}: up`);
-}
-
-async function setForwarding(netdev: Netdev, settings: NetdevSettings, log: NetdevLog): Promise<void> {
-  const { device, forwarding, runDir } = settings;
-  // Originals that are still kept must not be overwritten by values that a dead gateway set.
-  await recoverSysctls(runDir, log);
-  if (!forwarding) {
-    const off = forwardingOff();
-    if (off.length > 0) {
-      log.warn(
-        `${off.join(' and ')} are off, and so is forwarding in [device]: nothing is forwarded until they are set to 1`,
-      );
-    }
-    return;
-  }
-  const learned = await ipJson<KernelRoute>('cannot list the advertised routes', [
-    '-6',
-    'route',
-    'show',
-    'table',
-    'all',
-    'proto',
-    'ra',
-  ]);
-  const raDevices = [...new Set(learned.flatMap((route) => route.dev ?? []))];
-  netdev.onRestore(async () => {
-    const lines = restoreSysctls(runDir, log);
-    if (lines.length > 0) log.debug(`restored ${lines.join(', ')}`);
-  });
-  for (const line of enableForwarding(runDir, device, raDevices, log)) netdev.note(line);
 }

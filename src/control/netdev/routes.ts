@@ -7,6 +7,7 @@ import {
   parsePrefix6,
   prefix6Contains,
 } from '../../wire/address.js';
+import { atOnce, type Sliced, sorted } from '../slices.js';
 import { formatInterfaceAddress, type NetdevRoute, type NetdevSettings } from './settings.js';
 
 /** A route as `ip -j route show` lists it; only what is used here. */
@@ -104,19 +105,28 @@ export function planRoutes(
   existing: Readonly<Record<4 | 6, readonly KernelRoute[]>>,
   device: string,
 ): RoutePlan {
-  const parsed = { 4: parseAll(4, existing[4]), 6: parseAll(6, existing[6]) };
+  return atOnce(buildRoutePlan(wanted, existing, device));
+}
+
+/** The same in slices. */
+export function* buildRoutePlan(
+  wanted: readonly NetdevRoute[],
+  existing: Readonly<Record<4 | 6, readonly KernelRoute[]>>,
+  device: string,
+): Sliced<RoutePlan> {
+  const known = {
+    4: yield* indexRoutes(4, existing[4], device),
+    6: yield* indexRoutes(6, existing[6], device),
+  };
   const add: NetdevRoute[] = [];
   const hopeless: NetdevRoute[] = [];
   const warnings: string[] = [];
   for (const route of wanted) {
+    yield;
     const ours = parseDestination(route.family, route.prefix);
     if (ours === null) throw new RangeError(`not a prefix: ${route.prefix}`);
-    const others = parsed[route.family];
-    const same = ({ destination }: ParsedRoute) =>
-      destination.length === ours.length && prefix6Contains(ours, destination.address);
-    if (others.some((other) => other.route.dev === device && same(other))) continue;
-    const conflicts = others
-      .filter((other) => other.route.dev !== device)
+    if (known[route.family].own.has(keyOf(ours))) continue;
+    const conflicts = nearTo(ours, known[route.family])
       .map((other) => conflict(route, ours, other.route, other.destination))
       .filter((found) => found !== null);
     warnings.push(...conflicts.slice(0, NAMED_CONFLICTS).map((found) => found.text));
@@ -133,21 +143,77 @@ export function planRoutes(
 interface ParsedRoute {
   readonly route: KernelRoute;
   readonly destination: Prefix6;
+  /** In the kernel's list. */
+  readonly place: number;
 }
 
-function parseAll(family: 4 | 6, routes: readonly KernelRoute[]): ParsedRoute[] {
-  return routes.flatMap((route) => {
+interface RouteIndex {
+  /** Destinations of routes on the device itself. */
+  readonly own: ReadonlySet<string>;
+  /** Those of others, by address. */
+  readonly others: readonly ParsedRoute[];
+  /** Of these, networks on a link. */
+  readonly networks: readonly ParsedRoute[];
+}
+
+const keyOf = ({ address, length }: Prefix6) => `${address.join()}/${length}`;
+
+function* indexRoutes(family: 4 | 6, routes: readonly KernelRoute[], device: string): Sliced<RouteIndex> {
+  const own = new Set<string>();
+  const others: ParsedRoute[] = [];
+  for (const [place, route] of routes.entries()) {
+    yield;
     const destination = route.dst === undefined ? null : parseDestination(family, route.dst);
-    return destination === null ? [] : [{ route, destination }];
-  });
+    if (destination === null) continue;
+    if (route.dev === device) own.add(keyOf(destination));
+    else others.push({ route, destination, place });
+  }
+  return {
+    own,
+    others: yield* sorted(others, (a, b) => compareAddresses(a.destination, b.destination)),
+    networks: others.filter(({ route }) => route.protocol === 'kernel'),
+  };
+}
+
+function compareAddresses(a: Prefix6, b: Prefix6): number {
+  for (const [i, word] of a.address.entries()) {
+    const difference = (word >>> 0) - ((b.address[i] as number) >>> 0);
+    if (difference !== 0) return difference;
+  }
+  return 0;
+}
+
+/** Those routes of others that can matter to ours, in the kernel's order. */
+function nearTo(ours: Prefix6, { others, networks }: RouteIndex): ParsedRoute[] {
+  let low = 0;
+  for (let high = others.length; low < high; ) {
+    const middle = (low + high) >> 1;
+    if (compareAddresses((others[middle] as ParsedRoute).destination, ours) < 0) low = middle + 1;
+    else high = middle;
+  }
+  const near = networks.filter(({ destination }) => destination.length < ours.length);
+  for (let other = others[low]; other !== undefined; other = others[++low]) {
+    if (!prefix6Contains(ours, other.destination.address)) break;
+    if (other.destination.length >= ours.length) near.push(other);
+  }
+  return near.sort((a, b) => a.place - b.place);
 }
 
 /**
- * The `ip` command, without `ip`, that adds a route. `src` makes the gateway's own traffic (a ping from the gateway
- * itself) carry the device's address, which the translator gives a map, whatever other addresses the machine has.
+ * The address that the gateway's own traffic carries on a route, as text: the device's, which the translator gives a map, whatever
+ * other addresses the machine has (a ping from the gateway itself). Empty where it has none of that family.
  */
-export function routeCommand(route: NetdevRoute, settings: NetdevSettings): string {
-  const source = settings.addresses.find((address) => address.family === route.family);
-  const src = source === undefined ? '' : ` src ${formatInterfaceAddress(source).split('/')[0]}`;
-  return `route add ${route.prefix} dev ${settings.device}${src}`;
+export function routeSource(family: 4 | 6, { addresses }: NetdevSettings): string {
+  const source = addresses.find((address) => address.family === family);
+  return source === undefined ? '' : (formatInterfaceAddress(source).split('/')[0] as string);
+}
+
+/** The `ip` command, without `ip`, that adds a route, or with `replace` gives one of ours another source. */
+export function routeCommand(
+  route: NetdevRoute,
+  settings: NetdevSettings,
+  verb: 'add' | 'replace' = 'add',
+  source = routeSource(route.family, settings),
+): string {
+  return `route ${verb} ${route.prefix} dev ${settings.device}${source && ` src ${source}`}`;
 }

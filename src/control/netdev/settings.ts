@@ -1,4 +1,5 @@
 /** What of a configuration concerns the kernel's side of the device. */
+import { isDeepStrictEqual } from 'node:util';
 import {
   formatAddress4,
   formatAddress6,
@@ -10,6 +11,7 @@ import {
   prefix6Contains,
 } from '../../wire/address.js';
 import type { GatewayConfig, InterfaceAddress } from '../config/types.js';
+import { atOnce, type Sliced } from '../slices.js';
 
 /** A prefix whose packets the kernel hands to the device. */
 export interface NetdevRoute {
@@ -52,26 +54,35 @@ function listedRoutes({ device }: GatewayConfig): NetdevRoute[] {
 }
 
 /** Every prefix that must reach the translator: pref64, the pool, the maps' IPv4 side, and its own two addresses. */
-function routesOf(config: GatewayConfig): NetdevRoute[] {
+function* routesOf(config: GatewayConfig): Sliced<NetdevRoute[]> {
   const { pref64, pool4, maps, ipv4Address, ipv6Address } = config;
   const prefixes4 = [...(pool4 === null ? [] : [pool4]), ...maps.map((map) => map.ipv4)];
-  const routes: NetdevRoute[] = [];
-  if (pref64 !== null) routes.push({ family: 6, prefix: formatPrefix6(pref64), key: 'pref64' });
+  const routes = new Map<string, NetdevRoute>();
+  const add = (route: NetdevRoute) => {
+    if (!routes.has(route.prefix)) routes.set(route.prefix, route);
+  };
+  if (pref64 !== null) add({ family: 6, prefix: formatPrefix6(pref64), key: 'pref64' });
   if (pref64 === null || !prefix6Contains(pref64, ipv6Address)) {
-    routes.push({ family: 6, prefix: `${formatAddress6(ipv6Address)}/128`, key: 'ipv6-address' });
+    add({ family: 6, prefix: `${formatAddress6(ipv6Address)}/128`, key: 'ipv6-address' });
   }
   for (const prefix of prefixes4) {
-    routes.push({ family: 4, prefix: formatPrefix4(prefix), key: prefix === pool4 ? 'pool4' : 'map' });
+    yield;
+    add({ family: 4, prefix: formatPrefix4(prefix), key: prefix === pool4 ? 'pool4' : 'map' });
   }
   if (!prefixes4.some((prefix) => prefix4Contains(prefix, ipv4Address))) {
-    routes.push({ family: 4, prefix: `${formatAddress4(ipv4Address)}/32`, key: 'ipv4-address' });
+    add({ family: 4, prefix: `${formatAddress4(ipv4Address)}/32`, key: 'ipv4-address' });
   }
-  routes.push(...listedRoutes(config));
-  return routes.filter((route, index) => routes.findIndex((r) => r.prefix === route.prefix) === index);
+  for (const route of listedRoutes(config)) add(route);
+  return [...routes.values()];
 }
 
 /** The settings of the device that a configuration asks for. */
 export function netdevSettings(config: GatewayConfig): NetdevSettings {
+  return atOnce(buildNetdevSettings(config));
+}
+
+/** The same in slices. */
+export function* buildNetdevSettings(config: GatewayConfig): Sliced<NetdevSettings> {
   const { name, configure, up, mtu, addresses, forwarding, masquerade } = config.device;
   return {
     device: name,
@@ -79,10 +90,17 @@ export function netdevSettings(config: GatewayConfig): NetdevSettings {
     up,
     mtu,
     addresses,
-    routes: configure ? routesOf(config) : listedRoutes(config),
+    routes: configure ? yield* routesOf(config) : listedRoutes(config),
     forwarding,
     masquerade,
     masqueradeSource: config.pool4,
     runDir: config.runDir,
   };
+}
+
+/** Whether two settings ask for the same. */
+export function areSameSettings(a: NetdevSettings, b: NetdevSettings): boolean {
+  const isSame = (route: NetdevRoute, index: number) => route.prefix === b.routes[index]?.prefix;
+  if (a.routes.length !== b.routes.length || !a.routes.every(isSame)) return false;
+  return isDeepStrictEqual({ ...a, routes: [] }, { ...b, routes: [] });
 }

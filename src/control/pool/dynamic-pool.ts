@@ -276,7 +276,14 @@ export class DynamicPool {
 
   /** Says anew which addresses are never handed out. Maps that hold one of them end, and their hosts get another. */
   setReserved(prefixes: readonly Prefix4[]): void {
-    const reserved = new Set([0, ...prefixes.flatMap((prefix) => this.#indexesIn(prefix))]);
+    const { pool4 } = this.#options;
+    const poolEnd = pool4.address + 2 ** this.#hostBits;
+    const reserved = new Set([0]);
+    for (const { address, length } of prefixes) {
+      const end = Math.min(address + 2 ** (32 - length), poolEnd);
+      for (let ipv4 = Math.max(address, pool4.address); ipv4 < end; ipv4++)
+        reserved.add(ipv4 - pool4.address);
+    }
     for (const index of this.#reserved) if (!reserved.has(index)) this.#free.release(index);
     for (const index of reserved) {
       if (this.#reserved.has(index)) continue;
@@ -291,15 +298,6 @@ export class DynamicPool {
     for (let index = 0; index < this.#state.length; index++) {
       if (this.#state[index] !== STATE_FREE && isEvicted(this.#hosts.hostAt(index))) this.#evict(index);
     }
-  }
-
-  #indexesIn(prefix: Prefix4): number[] {
-    const { pool4 } = this.#options;
-    const first = Math.max(prefix.address, pool4.address) - pool4.address;
-    const end =
-      Math.min(prefix.address + 2 ** (32 - prefix.length), pool4.address + 2 ** this.#hostBits) -
-      pool4.address;
-    return Array.from({ length: Math.max(end - first, 0) }, (_, i) => first + i);
   }
 
   #evict(index: number): void {

@@ -153,11 +153,17 @@ test('dns: what it answers is shown whatever it is; what a terminal would obey i
 test('reload prints the difference, with and without doing it', async () => {
   const subject = await serve();
   assert.match(await ctl('reload', '--dry-run'), /^f: nothing differs/);
+  subject.toml = 'map-lifetime = 60\nrun-dir = "/r"\n';
+  assert.equal(
+    await ctl('reload', '--dry-run'),
+    'f would be refused:\n  map-lifetime: (default) -> 60\n  run-dir: (default) -> "/r"  (needs a restart: it is in use)\nNothing would change: restart to apply all of it, or take back what needs a restart.\n',
+  );
+  await assert.rejects(ctl('reload'), /f: run-dir cannot change while the gateway runs/);
   subject.toml = 'map-lifetime = 60\nworkers = 3\n';
   const dry = await ctl('reload', '--dry-run');
   assert.equal(
     dry,
-    'f would change:\n  map-lifetime: (default) -> 60\n  workers: (default) -> 3  (needs a restart: the queues are open)\nThis would interrupt nothing.\n',
+    'f would change:\n  map-lifetime: (default) -> 60\n  workers: (default) -> 3\nThis would interrupt nothing.\n',
   );
   assert.equal(subject.reloads.done, 0);
   assert.match(await ctl('reload'), /^f is in force; changed:\n {2}map-lifetime/);

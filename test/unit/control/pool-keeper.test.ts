@@ -99,3 +99,14 @@ test('questions are answered without their message, and what counts is the time 
   assert.deepEqual(taken, [...HOST, ANSWER_ASSIGNED]);
   assert.ok(assignments.times.sumSec >= 0.07 && assignments.times.sumSec < 60, `${assignments.times.sumSec}`);
 });
+
+test('a host that an explicit map names loses the address that it got before all workers knew the map', () => {
+  const keeper = keeperOf('');
+  const config = configOf('[[map]]\nipv4 = "198.51.100.7"\nipv6 = "2001:db8:1::2"\n');
+  keeper.adopt(config, createPrefixTable(config.maps, 6));
+  keeper.pool.assign(HOST, nowSec);
+  const other = keeper.pool.assign(address6('2001:db8:1::3'), nowSec);
+  keeper.settle();
+  assert.equal(keeper.pool.lookup(HOST), -1);
+  assert.equal(keeper.pool.lookup(address6('2001:db8:1::3')), other);
+});

@@ -115,6 +115,7 @@ test('other settings and tables are in force for the next packet', () => {
   assert.equal(gateway.send(passing).verdict, 'forward');
   const pairs = [{ ipv4: prefix4('198.51.100.7/32'), ipv6: prefix6(`${HOST6}/128`) }];
   reconfigure(gateway.ctx, {
+    workerCount: 1,
     settings: { ...DEFAULT_SETTINGS, pref64: prefix6('2001:db8:64::/96'), icmpFragments: 'hold' },
     hosts: new Harness({ hosts: [] }).hostBuffers,
     maps4: createPrefixTable(pairs, 4),
@@ -127,6 +128,7 @@ test('other settings and tables are in force for the next packet', () => {
   assert.deepEqual([...frames[0]!.bytes.slice(12, 16)], [198, 51, 100, 7]);
   assert.notEqual(gateway.ctx.fragments, null);
   const tables = {
+    workerCount: 1,
     hosts: gateway.hostBuffers,
     maps4: createPrefixTable([], 4),
     maps6: createPrefixTable([], 6),

@@ -74,7 +74,7 @@ function embed64(text: string): string {
 for (const [prefix, length, at, bits, embed] of PREFIXES) {
   test(`both directions of a flow go to one queue, and flows to all queues (${prefix}/${length})`, () => {
     const device = openQueues();
-    assert.equal(native.setSteering(device.link.fd, at, bits, SECRET), true);
+    assert.equal(native.setSteering(device.link.fd, at, bits, SECRET, 0, QUEUES), true);
     const layers: [Layer, Layer][] = SERVERS.map((_, i) =>
       i % 2 === 0
         ? [udp({ sport: 40000 + i, dport: 53 }, bytes(8)), udp({ sport: 53, dport: 40000 + i }, bytes(8))]
@@ -100,7 +100,7 @@ for (const [prefix, length, at, bits, embed] of PREFIXES) {
 
 test('what shows no ports goes by the address alone: fragments, ICMP', () => {
   const device = openQueues();
-  assert.equal(native.setSteering(device.link.fd, 12, 32, SECRET), true);
+  assert.equal(native.setSteering(device.link.fd, 12, 32, SECRET, 0, QUEUES), true);
   const server = '8.8.4.4';
   const [echo, first, first4, echo4, options] = queuesOf(device, [
     there(`64:ff9b::${server}`, icmp({ type: 128 })),
@@ -112,12 +112,23 @@ test('what shows no ports goes by the address alone: fragments, ICMP', () => {
   assert.deepEqual([first, first4, echo4, options], [echo, echo, echo, echo]);
 });
 
+test('only the named queues are chosen, and what is too short for its headers goes to one of them too', () => {
+  const device = openQueues();
+  for (const bits of [32, 0]) {
+    assert.equal(native.setSteering(device.link.fd, 12, bits, SECRET, 2, 2), true);
+    const flows = SERVERS.map((server, i) => there(`64:ff9b::${server}`, udp({ sport: i + 1 }, bytes(8))));
+    assert.deepEqual(new Set(queuesOf(device, flows)), new Set([2, 3]), `${bits} bits`);
+  }
+  const cut = ipv4({ src: '8.8.4.4', dst: HOST4, tos: 0x14, protocol: 17 }, bytes(2));
+  assert.ok((queuesOf(device, [cut])[0] as number) >= 2);
+});
+
 test('another secret is another choice; without a program the kernel chooses', () => {
   const device = openQueues();
   const flows = SERVERS.map((server, i) => there(`64:ff9b::${server}`, udp({ sport: i + 1 }, bytes(8))));
-  native.setSteering(device.link.fd, 12, 32, SECRET);
+  native.setSteering(device.link.fd, 12, 32, SECRET, 0, QUEUES);
   const first = queuesOf(device, flows);
-  native.setSteering(device.link.fd, 12, 32, 0x12345678);
+  native.setSteering(device.link.fd, 12, 32, 0x12345678, 0, QUEUES);
   assert.notDeepEqual(queuesOf(device, flows), first);
   native.clearSteering(device.link.fd);
   native.clearSteering(device.link.fd);
@@ -133,8 +144,9 @@ test('every length that a prefix can have is a program that the kernel accepts',
     [7, 8],
     [9, 32],
     [12, 32],
+    [0, 0],
   ] as const) {
-    assert.equal(native.setSteering(link.fd, at, bits, SECRET), true, `${at} ${bits}`);
+    assert.equal(native.setSteering(link.fd, at, bits, SECRET, 0, QUEUES), true, `${at} ${bits}`);
   }
 });
 
@@ -143,17 +155,22 @@ test('arguments of setSteering are checked', () => {
   const call = native.setSteering as (...args: unknown[]) => boolean;
   assert.throws(() => call(), TypeError);
   assert.throws(() => call(fd, '4', 32, 0), TypeError);
-  for (const [at, bits, secret] of [
-    [-1, 32, 0],
-    [16, 8, 0],
-    [13, 32, 0],
-    [0, 12, 0],
-    [0, 40, 0],
-    [0, 32, 2 ** 32],
+  for (const [at, bits, secret, first, count] of [
+    [-1, 32, 0, 0, 1],
+    [16, 8, 0, 0, 1],
+    [13, 32, 0, 0, 1],
+    [0, 12, 0, 0, 1],
+    [0, 40, 0, 0, 1],
+    [0, 32, 2 ** 32, 0, 1],
+    [0, 32, 0, -1, 1],
+    [0, 32, 0, 256, 1],
+    [0, 32, 0, 0, 0],
+    [0, 32, 0, 0, 257],
   ]) {
-    assert.throws(() => call(fd, at, bits, secret), RangeError, `${at} ${bits} ${secret}`);
+    const given = [at, bits, secret, first, count];
+    assert.throws(() => call(fd, ...given), RangeError, given.join(' '));
   }
-  assert.throws(() => call(99_999, 12, 32, 0), { code: 'EBADF' });
+  assert.throws(() => call(99_999, 12, 32, 0, 0, 1), { code: 'EBADF' });
   assert.throws(() => (native.clearSteering as (...args: unknown[]) => void)(), TypeError);
 });
 
@@ -162,7 +179,7 @@ test('who may not load a program is told so, and nothing else happens', () => {
   const script = `
     const native = require(${JSON.stringify(addon)});
     const options = { name: 't%d', multiQueue: true, vnetHdr: true, exclusive: false, owner: 0, group: 0 };
-    console.log(native.setSteering(native.openQueue(options).fd, 12, 32, 1));`;
+    console.log(native.setSteering(native.openQueue(options).fd, 12, 32, 1, 0, 1));`;
   const limits = ['--bounding-set', '-all,+net_admin', '--inh-caps', '-all'];
   const output = execFileSync('setpriv', [...limits, process.execPath, '-e', script], { encoding: 'utf8' });
   assert.equal(output.trim(), 'false');

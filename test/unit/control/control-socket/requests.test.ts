@@ -157,7 +157,7 @@ test('reload: a dry run tells what differs and who is interrupted, and changes n
     key: 'workers',
     before: null,
     after: '3',
-    needsRestart: 'the queues are open',
+    needsRestart: null,
   });
   assert.deepEqual(of('http.token'), {
     key: 'http.token',
@@ -173,23 +173,57 @@ test('reload: a dry run tells what differs and who is interrupted, and changes n
       'every flow to an address under 64',
       '1 dynamic map ends',
       'flows of 1 explicit map that goes away or change',
-      'DNS queries in flight and TCP connections for DNS',
-      'HTTP connections (metrics)',
+      'connections of this machine itself from 10.64.0.2/32, 64',
+      'DNS queries in flight and TCP connections for DNS at 10.64.0.2',
     ],
   );
   assert.equal(subject.reloads.done, 0);
   await client.request('reload');
   assert.equal(subject.reloads.done, 1);
-  assert.equal(subject.config.workers, 0);
+  assert.equal(subject.config.workers, 3);
   const again = (await client.request('reload', { isDryRun: true })) as Difference;
-  assert.deepEqual(
-    again.keys.map(({ key }) => key),
-    ['workers'],
-  );
+  assert.deepEqual(again.keys, []);
   assert.deepEqual(
     again.interrupts.filter((line) => line.includes('explicit')),
     [],
   );
+});
+
+test('reload: with a key that needs a restart nothing changes, and a dry run says so', async () => {
+  const { subject, client } = await serve();
+  subject.assign(HOST);
+  subject.toml = 'pool4 = "10.65.0.0/16"\ndata-dir = "/d"\n[device]\nname = "b"\n';
+  const { keys, interrupts } = (await client.request('reload', { isDryRun: true })) as Difference;
+  assert.deepEqual(
+    keys.flatMap(({ key, needsRestart }) => (needsRestart === null ? [] : [key])),
+    ['data-dir', 'device.name'],
+  );
+  assert.deepEqual(interrupts, []);
+  await assert.rejects(client.request('reload'), /^\S+ f: data-dir cannot change.*\nf: device\.name cannot/);
+  assert.equal(subject.config.pool4?.address, 0x0a400000);
+});
+
+test('reload: what ends beside flows is told: listeners, sockets, masquerading, forwarding', async () => {
+  const { subject, client } = await serve();
+  for (const [toml, expected] of [
+    ['[http]\nlisten = ["127.0.0.1", "127.0.0.1:7000"]\ntoken = "0123456789abcdef"\n', []],
+    ['[http]\nlisten = false\n', ['HTTP connections (metrics, page) at 127.0.0.1:6464']],
+    ['control-socket = false\n', ['clients of the control socket, once they have their replies']],
+    ['[device]\nmasquerade = "eth0"\nmtu = 1400\n', []],
+    [
+      '[device]\nmasquerade = false\n',
+      ["flows that leave with this machine's own IPv4 address: masquerading ends"],
+    ],
+    [
+      '[device]\nforwarding = false\n',
+      ['every flow, where it was the gateway that turned forwarding on: it turns it off'],
+    ],
+    ['workers = 7\n[log]\nlevel = "debug"\nformat = "json"\n', []],
+  ] as const) {
+    subject.toml = toml;
+    const { interrupts } = (await client.request('reload', { isDryRun: true })) as Difference;
+    assert.deepEqual(interrupts, expected, toml);
+  }
 });
 
 test('reload: a bad file is refused with every error in it', async () => {
@@ -233,7 +267,7 @@ test('DNS64 is interrupted where its listeners close, and by nothing else', asyn
     const { interrupts } = (await client.request('reload', { isDryRun: true })) as Difference;
     assert.deepEqual(
       interrupts.map((line) => line.split(':')[0]),
-      isInterrupting ? ['DNS queries in flight and TCP connections for DNS'] : [],
+      isInterrupting ? ['DNS queries in flight and TCP connections for DNS at 10.64.0.2'] : [],
       toml,
     );
   }
