@@ -1,14 +1,23 @@
 /** The data plane as control sees it: the workers, the tables they read, the pool, and the clock. */
 import { cpus } from 'node:os';
 import { join } from 'node:path';
-import { createCounters, readCounters, readWorkerCounters } from '../shm/counters.js';
+import {
+  createCounters,
+  type LevelName,
+  readCounters,
+  readDropsFromV4,
+  readLevels,
+  readWorkerCounters,
+} from '../shm/counters.js';
 import { buildPrefixTable, PrefixTable } from '../shm/prefix-table.js';
 import { CLOCK, createSharedState } from '../shm/shared-state.js';
-import type { PacketNote, Tables } from '../shm/worker-task.js';
+import type { PacketNote, Tables, ToWorker } from '../shm/worker-task.js';
 import type { Address6 } from '../wire/address.js';
+import { Captures } from './capture/captures.js';
 import type { Clock } from './clock.js';
 import type { ExplicitMap } from './config/types.js';
 import { Assignments } from './inspect/assignments.js';
+import { BusiestHosts } from './inspect/busiest.js';
 import type { Dataplane, WorkerView } from './inspect/subject.js';
 import type { Log } from './log.js';
 import { DynamicMapStore } from './pool/dynamic-map-store.js';
@@ -60,6 +69,8 @@ export class Translation implements Dataplane {
   readonly #workers: Workers;
   readonly #store: DynamicMapStore | null;
   readonly assignments = new Assignments();
+  readonly captures: Captures;
+  readonly busiest: BusiestHosts;
   #tablesInForce: Tables;
   /** What its prefix tables were made of. */
   #maps: readonly ExplicitMap[];
@@ -101,6 +112,9 @@ export class Translation implements Dataplane {
       maps4,
       maps6,
     };
+    const send = (worker: number, message: ToWorker) => this.#workers.send(worker, message);
+    this.captures = new Captures(device.fds.length, send);
+    this.busiest = new BusiestHosts(device.fds.length, send);
     this.#workers = new Workers({
       fds: device.fds,
       shared: {
@@ -110,6 +124,10 @@ export class Translation implements Dataplane {
         ...this.#tablesInForce,
       },
       log,
+      watched: (worker) => ({
+        captures: this.captures.tasksOf(worker),
+        samples: this.busiest.ringOf(worker),
+      }),
       onQuestions: (worker) => this.#keeper?.assigner.answer(this.#workers, worker),
       onPackets: (notes, left) => this.#logPackets(notes, left),
       onDeviceLost: (message) => onDeviceLost(`the device ${device.name} is gone: ${message}`),
@@ -131,6 +149,14 @@ export class Translation implements Dataplane {
 
   get counters(): Record<string, number> {
     return readCounters(this.#counters);
+  }
+
+  get dropsFromV4(): Record<string, number> {
+    return readDropsFromV4(this.#counters);
+  }
+
+  get levels(): Record<LevelName, number> {
+    return readLevels(this.#counters);
   }
 
   get workers(): WorkerView[] {
@@ -201,8 +227,9 @@ export class Translation implements Dataplane {
   }
 
   /** Has as many workers as there are queues in a change, and brings it about. Where it rejects, nothing has changed. */
-  resize(change: QueueChange): Promise<void> {
-    return this.#workers.resize(change);
+  async resize(change: QueueChange): Promise<void> {
+    await this.#workers.resize(change);
+    this.captures.workerCount = this.busiest.workerCount = this.#workers.count;
   }
 
   /** Writes dynamic.map anew. Rejects where it cannot; nothing is lost then. */
@@ -233,6 +260,7 @@ export class Translation implements Dataplane {
   /** Ends the workers, and saves the maps. Descriptors stay open. Rejects where the maps cannot be saved. */
   async stop(): Promise<void> {
     clearInterval(this.#timer);
+    this.busiest.close();
     await this.#workers.stop();
     this.#keeper?.close();
     try {

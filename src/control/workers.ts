@@ -29,13 +29,15 @@ const SETTLE_MS = 2;
 /** The parts of a task that all workers share. */
 export type SharedTask = Omit<
   WorkerTask,
-  'worker' | 'fd' | 'isWaiting' | 'ring' | 'questions' | 'answers' | 'port'
+  'worker' | 'fd' | 'isWaiting' | 'ring' | 'questions' | 'answers' | 'captures' | 'samples' | 'port'
 >;
 
 export interface WorkersOptions {
   readonly fds: readonly number[];
   readonly shared: SharedTask;
   readonly log: Log;
+  /** What somebody looks at now, of the frames of this worker. */
+  readonly watched: (worker: number) => Pick<WorkerTask, 'captures' | 'samples'>;
   /** Questions wait in the ring of this worker. */
   readonly onQuestions: (worker: number) => void;
   /** A worker tells of packets that are to be logged, and of how many it does not tell. */
@@ -245,6 +247,7 @@ export class Workers {
     running.startedMs = performance.now();
     const task: WorkerTask = {
       ...this.#shared,
+      ...this.#options.watched(worker),
       worker,
       fd: running.fd,
       isWaiting: running.isWaiting,

@@ -2,7 +2,7 @@
  * Everything one worker's translator works with: memory, tables, settings as plain numbers, and what is known of the
  * frame in hand. One object for a worker's whole life; its fields stay small integers so that nothing is allocated.
  */
-import { counter, workerCounters } from '../shm/counters.js';
+import { counter, DROPS_FROM_V4, workerCounters } from '../shm/counters.js';
 import { LIST_WORDS, SCRATCH_START } from '../shm/frame-ring.js';
 import { HostTable } from '../shm/host-table.js';
 import { PrefixTable } from '../shm/prefix-table.js';
@@ -235,6 +235,12 @@ export class Context {
 /** Adds to a counter by its index. */
 export function count(ctx: Context, index: number, amount: number): void {
   ctx.counters[index] = (ctx.counters[index] as number) + amount;
+}
+
+/** Counts a frame that is dropped. @param isV6 the side that it came from */
+export function countDrop(ctx: Context, verdict: number, isV6: boolean): void {
+  count(ctx, verdict, 1);
+  if (!isV6) count(ctx, verdict + DROPS_FROM_V4, 1);
 }
 
 /** Reserves scratch memory, 16-byte aligned, for what the frame in hand becomes. Written out before it is reused. */

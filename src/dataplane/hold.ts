@@ -10,8 +10,8 @@
  */
 
 import { randomFillSync } from 'node:crypto';
-import { counter } from '../shm/counters.js';
-import { HEADROOM, HOLD_BYTES, HOLD_START } from '../shm/frame-ring.js';
+import { counter, level } from '../shm/counters.js';
+import { HEADROOM, HOLD_BYTES, HOLD_FRAMES, HOLD_HOSTS, HOLD_START } from '../shm/frame-ring.js';
 import { createHostTable, HostTableWriter } from '../shm/host-table.js';
 import type { Address6 } from '../wire/address.js';
 import { TABULATION_WORDS } from '../wire/tabulation.js';
@@ -21,12 +21,13 @@ import { count } from './context.js';
 import { copyBytes } from './emit.js';
 
 const HELD = counter('held');
+const HOLD_HOSTS_NOW = level('hold-hosts');
+const HOLD_FRAMES_NOW = level('hold-frames');
+const HOLD_BYTES_NOW = level('hold-bytes');
 export const DROP_HOLD_FULL = counter('drop-hold-full');
 export const DROP_HOLD_TIMEOUT = counter('drop-hold-timeout');
 
-const HOSTS = 1024;
-const FRAMES = 4096;
-const FRAME_MASK = FRAMES - 1;
+const FRAME_MASK = HOLD_FRAMES - 1;
 const HOLD_END = HOLD_START + HOLD_BYTES;
 /** Control answers in a fraction of a millisecond; who waits this long has been forgotten. */
 export const HOLD_SEC = 3;
@@ -42,14 +43,14 @@ export const HELD_NOT = 0;
 export class HoldArea {
   readonly #ctx: Context;
   readonly #table: HostTableWriter;
-  readonly #freeHosts: number[] = Array.from({ length: HOSTS }, (_, i) => HOSTS - 1 - i);
-  readonly #firstFrame = new Int32Array(HOSTS).fill(NONE);
-  readonly #lastFrame = new Int32Array(HOSTS);
-  readonly #askedSec = new Int32Array(HOSTS);
-  readonly #offset = new Int32Array(FRAMES);
-  readonly #length = new Int32Array(FRAMES);
-  readonly #next = new Int32Array(FRAMES);
-  readonly #isFree = new Uint8Array(FRAMES);
+  readonly #freeHosts: number[] = Array.from({ length: HOLD_HOSTS }, (_, i) => HOLD_HOSTS - 1 - i);
+  readonly #firstFrame = new Int32Array(HOLD_HOSTS).fill(NONE);
+  readonly #lastFrame = new Int32Array(HOLD_HOSTS);
+  readonly #askedSec = new Int32Array(HOLD_HOSTS);
+  readonly #offset = new Int32Array(HOLD_FRAMES);
+  readonly #length = new Int32Array(HOLD_FRAMES);
+  readonly #next = new Int32Array(HOLD_FRAMES);
+  readonly #isFree = new Uint8Array(HOLD_FRAMES);
   #head = 0;
   #tail = 0;
   #bytesEnd = HOLD_START;
@@ -60,7 +61,7 @@ export class HoldArea {
   constructor(ctx: Context) {
     this.#ctx = ctx;
     this.#table = new HostTableWriter(
-      createHostTable(0, HOSTS, 1, randomFillSync(new Int32Array(TABULATION_WORDS))),
+      createHostTable(0, HOLD_HOSTS, 1, randomFillSync(new Int32Array(TABULATION_WORDS))),
     );
   }
 
@@ -85,6 +86,7 @@ export class HoldArea {
     if (known >= 0) {
       this.#next[this.#lastFrame[known] as number] = frame;
       this.#lastFrame[known] = frame;
+      this.#tellLevels();
       return HELD_KNOWN_HOST;
     }
     const number = this.#freeHosts.pop() as number;
@@ -93,6 +95,7 @@ export class HoldArea {
     this.#lastFrame[number] = frame;
     this.#askedSec[number] = this.#ctx.nowSec;
     this.hostCount++;
+    this.#tellLevels();
     return HELD_NEW_HOST;
   }
 
@@ -114,24 +117,36 @@ export class HoldArea {
 
   /** Gives released frames' memory back. Only after what they became has been written out. */
   reclaim(): void {
+    if (this.#head === this.#tail) return;
     while (this.#head !== this.#tail && this.#isFree[this.#head & FRAME_MASK] === 1) this.#head++;
     if (this.#head === this.#tail) this.#bytesEnd = HOLD_START;
+    this.#tellLevels();
   }
 
-  /** Drops the frames of hosts that have waited too long. */
-  expire(): void {
+  /** Hands the frames of hosts that have waited too long to `drop`, and forgets them. */
+  expire(drop: (offset: number, length: number) => void): void {
     if (this.hostCount === 0) return;
-    for (let host = 0; host < HOSTS; host++) {
+    for (let host = 0; host < HOLD_HOSTS; host++) {
       if (this.#firstFrame[host] === NONE) continue;
       if (this.#ctx.nowSec - (this.#askedSec[host] as number) <= HOLD_SEC) continue;
-      this.release(host, () => count(this.#ctx, DROP_HOLD_TIMEOUT, 1));
+      this.release(host, drop);
     }
     this.reclaim();
   }
 
+  #tellLevels(): void {
+    const { counters } = this.#ctx;
+    const isEmpty = this.#head === this.#tail;
+    const oldest = (this.#offset[this.#head & FRAME_MASK] as number) - HEADROOM;
+    const bytes = this.#bytesEnd - oldest;
+    counters[HOLD_HOSTS_NOW] = this.hostCount;
+    counters[HOLD_FRAMES_NOW] = this.#tail - this.#head;
+    counters[HOLD_BYTES_NOW] = isEmpty ? 0 : bytes > 0 ? bytes : bytes + HOLD_BYTES;
+  }
+
   /** A descriptor with memory for `length` bytes, or -1. */
   #allocate(length: number): number {
-    if (this.#tail - this.#head === FRAMES) return NONE;
+    if (this.#tail - this.#head === HOLD_FRAMES) return NONE;
     const size = (HEADROOM + length + 15) & ~15;
     let at = this.#bytesEnd;
     if (this.#head !== this.#tail) {

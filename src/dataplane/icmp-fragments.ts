@@ -12,13 +12,14 @@ import { counter } from '../shm/counters.js';
 import { FRAGMENT_SLOT_BYTES, FRAGMENT_SLOTS, FRAGMENTS_START, HEADROOM } from '../shm/frame-ring.js';
 import { VNET_HEADER } from '../wire/vnet.js';
 import type { Context } from './context.js';
-import { count, DROP_ICMP_FRAGMENT } from './context.js';
+import { count, countDrop, DROP_ICMP_FRAGMENT } from './context.js';
 import { copyBytes } from './emit.js';
 
 const HELD = counter('held-icmp-fragments');
 /** As long as a receiver waits for the rest of a datagram at the least. */
 const HOLD_SEC = 5;
 const KEY_WORDS = 10;
+const ADDRESS_WORDS_V6 = 8;
 const NONE = 0;
 const WAITS = 1;
 const RELEASED = 2;
@@ -81,7 +82,7 @@ export class IcmpFragments {
     this.#first[entry] = RELEASED;
     this.#hasReleased = true;
     const verdict = translate(this.#ctx, this.#slot(entry), this.#firstLength[entry] as number);
-    if (verdict > 0) count(this.#ctx, verdict, 1);
+    if (verdict > 0) countDrop(this.#ctx, verdict, this.#isV6(entry));
   }
 
   /** Gives the memory of released fragments back. Only after what they became has been written out. */
@@ -106,12 +107,16 @@ export class IcmpFragments {
   }
 
   #drop(entry: number): void {
-    if (this.#first[entry] === WAITS) count(this.#ctx, DROP_ICMP_FRAGMENT, 1);
+    if (this.#first[entry] === WAITS) countDrop(this.#ctx, DROP_ICMP_FRAGMENT, this.#isV6(entry));
     this.#forget(entry);
   }
 
   #slot(entry: number): number {
     return FRAGMENTS_START + entry * FRAGMENT_SLOT_BYTES + HEADROOM;
+  }
+
+  #isV6(entry: number): boolean {
+    return this.#keys[entry * KEY_WORDS] === ADDRESS_WORDS_V6;
   }
 
   #forget(entry: number): void {

@@ -16,15 +16,18 @@ import {
 } from '../shm/frame-ring.js';
 import { ANSWER_REFUSED, HostRing, nowUs } from '../shm/host-ring.js';
 import { CLOCK, EPOCH_BUSY, epochWord, GENERATION, POOL_FULL } from '../shm/shared-state.js';
-import type { FromWorker, Tables, WorkerTask } from '../shm/worker-task.js';
+import type { CaptureTask, FromWorker, Tables, WorkerTask } from '../shm/worker-task.js';
 import type { Address6 } from '../wire/address.js';
 import { IPV6_HEADER, IPV6_SOURCE } from '../wire/ip.js';
 import { VNET_GSO_TYPE, VNET_HEADER, VNET_HEADER_LENGTH } from '../wire/vnet.js';
+import { Capture } from './capture.js';
 import { Coalescer } from './coalesce.js';
-import { type Context, count, HOLD } from './context.js';
-import { DROP_HOLD_FULL, HELD_NEW_HOST, HELD_NOT, HoldArea } from './hold.js';
+import { type Context, count, countDrop, HOLD } from './context.js';
+import { type FrameWatcher, joinWatchers } from './frame-watcher.js';
+import { DROP_HOLD_FULL, DROP_HOLD_TIMEOUT, HELD_NEW_HOST, HELD_NOT, HoldArea } from './hold.js';
 import { PacketLog } from './packet-log.js';
 import { Refusals } from './refusals.js';
+import { Sampler } from './sampler.js';
 import { createContext, reconfigure, translateFrame } from './translate.js';
 import { refuseSource } from './translate-v6-to-v4.js';
 
@@ -57,6 +60,7 @@ export type FrameIo = Pick<typeof native, 'read' | 'wait' | 'write'>;
 export class Loop {
   /** The queue's descriptor. */
   #fd: number;
+  #workerCount: number;
   readonly #ctx: Context;
   readonly #state: Int32Array;
   readonly #epoch: number;
@@ -70,6 +74,11 @@ export class Loop {
   readonly #write: FrameIo['write'];
   /** Null where no packet is to be logged. */
   #packetLog: PacketLog | null;
+  #captures: readonly Capture[];
+  /** Packet log and captures; null where there is none, which is all that a frame pays for them. */
+  #watcher: FrameWatcher | null = null;
+  /** Null while nobody looks at the busiest hosts. */
+  #sampler: Sampler | null = null;
   readonly #coalescer: Coalescer;
   readonly #frames = new Int32Array(new SharedArrayBuffer(BURST_FRAMES * 8));
   readonly #refused = new Int32Array(new SharedArrayBuffer(8));
@@ -83,6 +92,11 @@ export class Loop {
     if (held >= 0) this.#released.push(held);
   };
   readonly #translateHeld = (offset: number, length: number) => this.#translate(offset, length, false);
+  readonly #dropHeld = (offset: number, length: number) => {
+    this.#watcher?.before(offset, length, false);
+    countDrop(this.#ctx, DROP_HOLD_TIMEOUT, true);
+    this.#watcher?.after(DROP_HOLD_TIMEOUT);
+  };
 
   /** @param send to control */
   constructor(task: WorkerTask, send: (message: FromWorker) => void, io: FrameIo = native) {
@@ -98,7 +112,11 @@ export class Loop {
     this.#questions = new HostRing(task.questions);
     this.#answers = new HostRing(task.answers);
     this.#send = send;
+    this.#workerCount = task.workerCount;
     this.#packetLog = PacketLog.of(this.#ctx, task.settings);
+    this.#captures = task.captures.map((capture) => new Capture(this.#ctx, capture));
+    this.#watch();
+    this.sample(task.samples);
   }
 
   /** Whether so many frames have come that the JIT has been busy with them. */
@@ -110,7 +128,29 @@ export class Loop {
   reload(tables: Tables): void {
     reconfigure(this.#ctx, tables);
     this.#refusals.forget();
+    this.#workerCount = tables.workerCount;
     this.#packetLog = PacketLog.of(this.#ctx, tables.settings);
+    this.#watch();
+  }
+
+  /** Copies frames for one who captures, from now on. Never in the middle of a burst. */
+  capture(task: CaptureTask): void {
+    this.#captures = [...this.#captures, new Capture(this.#ctx, task)];
+    this.#watch();
+  }
+
+  endCapture(id: number): void {
+    this.#captures = this.#captures.filter((capture) => capture.id !== id);
+    this.#watch();
+  }
+
+  /** Tells of the hosts of some frames in a ring, or, with null, no more. */
+  sample(ring: SharedArrayBuffer | null): void {
+    this.#sampler = ring && new Sampler(this.#ctx, new HostRing(ring), this.#workerCount);
+  }
+
+  #watch(): void {
+    this.#watcher = joinWatchers([this.#packetLog, ...this.#captures]);
   }
 
   /**
@@ -157,8 +197,9 @@ export class Loop {
   /** Once a second: frames that nobody answers for. */
   tick(): void {
     this.#ctx.nowSec = this.#state[CLOCK] as number;
-    this.#hold.expire();
+    this.#hold.expire(this.#dropHeld);
     this.#ctx.fragments?.expire();
+    this.#sampler?.tick();
     const packets = this.#packetLog?.take();
     if (packets !== undefined) this.#send({ type: 'packets', ...packets });
   }
@@ -189,10 +230,16 @@ export class Loop {
     const { u8 } = this.#ctx;
     const frames = this.#frames;
     const n = this.#read(this.#fd, u8, 0, BURST_BYTES, HEADROOM, frames, maxFrames);
+    if (this.#sampler !== null && n > 0 && this.#sampler.isDue()) this.#takeSamples(n);
     for (let i = 0; i < n; i++) this.#translate(frames[2 * i] as number, frames[2 * i + 1] as number, true);
     count(this.#ctx, BURSTS, 1);
     this.#leave();
     return n;
+  }
+
+  #takeSamples(n: number): void {
+    const frames = this.#frames;
+    for (let i = 0; i < n; i++) this.#sampler?.take(frames[2 * i] as number, frames[2 * i + 1] as number);
   }
 
   /** @param isNew false for a frame that was held: it has been counted, and has waited its turn */
@@ -200,18 +247,36 @@ export class Loop {
     const ctx = this.#ctx;
     if (ctx.listEnd + LIST_PER_FRAME > LIST_WORDS || ctx.scratchEnd + SCRATCH_PER_FRAME > SCRATCH_END)
       this.#flush();
+    const isV6 = (ctx.u8[offset] as number) >>> 4 === 6;
     if (isNew) {
-      const isV6 = (ctx.u8[offset] as number) >>> 4 === 6;
       count(ctx, isV6 ? FRAMES_IN_V6 : FRAMES_IN_V4, 1);
       count(ctx, isV6 ? BYTES_IN_V6 : BYTES_IN_V4, length);
       if (ctx.u8[offset - VNET_HEADER + VNET_GSO_TYPE] !== 0) count(ctx, SUPER_FRAMES_IN, 1);
       if (isV6 && this.#hold.hostCount !== 0 && this.#joinsHeld(offset, length)) return;
     }
-    this.#packetLog?.before(offset, length);
+    if (this.#watcher !== null) {
+      this.#translateWatched(this.#watcher, offset, length, isNew, isV6);
+      return;
+    }
     let verdict = translateFrame(ctx, offset, length);
     if (verdict === HOLD) verdict = this.#holdFrame(offset, length);
-    if (verdict > 0) count(ctx, verdict, 1);
-    this.#packetLog?.after(verdict);
+    if (verdict > 0) countDrop(ctx, verdict, isV6);
+  }
+
+  /** The same with somebody looking on. Apart, so that the JIT never has the lookers in the way of a frame that nobody looks at. */
+  #translateWatched(
+    watcher: FrameWatcher,
+    offset: number,
+    length: number,
+    isNew: boolean,
+    isV6: boolean,
+  ): void {
+    const ctx = this.#ctx;
+    watcher.before(offset, length, isNew);
+    let verdict = translateFrame(ctx, offset, length);
+    if (verdict === HOLD) verdict = this.#holdFrame(offset, length);
+    if (verdict > 0) countDrop(ctx, verdict, isV6);
+    watcher.after(verdict);
   }
 
   /** Puts a frame behind others of its host that still wait, so that none overtakes another. */
@@ -223,7 +288,10 @@ export class Loop {
     const w2 = dv.getInt32(offset + IPV6_SOURCE + 8);
     const w3 = dv.getInt32(offset + IPV6_SOURCE + 12);
     if (this.#hold.hostOf(w0, w1, w2, w3) < 0) return false;
-    if (this.#hold.add([w0, w1, w2, w3], offset, length) === HELD_NOT) count(this.#ctx, DROP_HOLD_FULL, 1);
+    this.#watcher?.before(offset, length, true);
+    const isHeld = this.#hold.add([w0, w1, w2, w3], offset, length) !== HELD_NOT;
+    if (!isHeld) countDrop(this.#ctx, DROP_HOLD_FULL, true);
+    this.#watcher?.after(isHeld ? HOLD : DROP_HOLD_FULL);
     return true;
   }
 
@@ -242,7 +310,7 @@ export class Loop {
       if (this.#questions.push(host0, host1, host2, host3, nowUs())) count(ctx, HOSTS_ASKED, 1);
       if (this.#questions.ring()) this.#send({ type: 'questions' });
     }
-    return 0;
+    return HOLD;
   }
 
   #flush(): void {

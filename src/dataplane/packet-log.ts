@@ -18,7 +18,8 @@ import {
   PROTO_ICMP,
   PROTO_ICMPV6,
 } from '../wire/ip.js';
-import { type Context, DROP_SELF } from './context.js';
+import { type Context, DROP_SELF, HOLD } from './context.js';
+import type { FrameWatcher } from './frame-watcher.js';
 
 const NOTES_PER_SEC = 50;
 const ERRORS_SENT = counter('icmp-errors-sent');
@@ -26,7 +27,7 @@ const SELF_ANSWERED = counter('self-answered');
 /** An IPv4 header with all options, and a type behind it. */
 const KEPT_BYTES = 64;
 
-export class PacketLog {
+export class PacketLog implements FrameWatcher {
   readonly #ctx: Context;
   readonly #kinds: ReadonlySet<PacketKind>;
   readonly #bytes = new Uint8Array(KEPT_BYTES);
@@ -57,8 +58,9 @@ export class PacketLog {
     this.#selfAnswered = counters[SELF_ANSWERED] as number;
   }
 
-  /** @param verdict what became of the packet that `before` saw */
   after(verdict: number): void {
+    // It comes again when its host has a map.
+    if (verdict === HOLD) return;
     const kind = this.#kindOf(verdict);
     if (kind === null || !this.#kinds.has(kind)) return;
     if (this.#notes.length >= NOTES_PER_SEC) this.#left++;

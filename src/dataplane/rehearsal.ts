@@ -172,6 +172,8 @@ export function rehearse(task: WorkerTask, isBusy: () => boolean, counters = cre
       ring: createFrameRing(),
       questions: createHostRing(16),
       answers: createHostRing(16),
+      captures: [],
+      samples: null,
     },
     () => {},
     stage,

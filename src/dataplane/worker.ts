@@ -76,6 +76,9 @@ export default function serveQueue(task: WorkerTask): Promise<WorkerEnd> {
       } else if (message.type === 'drain') setImmediate(drain, performance.now() + HOLD_WAIT_MS);
       else if (message.type === 'queue') poll(message.fd);
       else if (message.type === 'retire') retire();
+      else if (message.type === 'capture') loop.capture(message.capture);
+      else if (message.type === 'capture-end') loop.endCapture(message.id);
+      else if (message.type === 'sample') loop.sample(message.samples);
       else if (message.type === 'stop') end('stopped', '');
       else if (message.how === 'exit') process.exit(3);
       else {

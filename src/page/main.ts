@@ -171,6 +171,18 @@ function show(event: PageEvent): void {
     ]),
     'none',
   );
+  fill(
+    byId('hosts'),
+    ['IPv6', 'IPv4', 'v6-to-v4', 'v4-to-v6', 'frames'],
+    event.busiestHosts.map(({ ipv6, ipv4, v6ToV4, v4ToV6 }) => [
+      ipv6,
+      ipv4 ?? '–',
+      rate(v6ToV4.bitsPerSec, 'b/s'),
+      rate(v4ToV6.bitsPerSec, 'b/s'),
+      rate(v6ToV4.framesPerSec + v4ToV6.framesPerSec, '/s'),
+    ]),
+    'no traffic',
+  );
   const stats = Object.entries(dns64 ?? {}).flatMap(([name, value]): [string, Cell][] =>
     typeof value === 'number'
       ? [[name, value]]

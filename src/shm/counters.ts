@@ -5,7 +5,10 @@
  *   block 0: archive | block 1: worker 0 | block 2: worker 1 | …      each block a whole number of 64-byte lines
  */
 
-/** Every counter by name; the position is the index. `drop-` ones are verdicts: each frame dropped counts in exactly one. */
+/**
+ * Every counter by name; the position is the index. `drop-` ones are verdicts, and stand at the end: each frame dropped counts in
+ * exactly one; one that came from the IPv4 side counts once more, DROPS_FROM_V4 behind it.
+ */
 export const COUNTER_NAMES = [
   'frames-in-v6',
   'frames-in-v4',
@@ -66,6 +69,15 @@ export const COUNTER_NAMES = [
 
 export type CounterName = (typeof COUNTER_NAMES)[number];
 
+const FIRST_DROP = COUNTER_NAMES.findIndex((name) => name.startsWith('drop-'));
+/** From the index of a drop counter to that of its frames from IPv4. */
+export const DROPS_FROM_V4 = COUNTER_NAMES.length - FIRST_DROP;
+
+/** What stands behind the counters: not what has been, but what is. */
+export const LEVEL_NAMES = ['hold-hosts', 'hold-frames', 'hold-bytes'] as const;
+export type LevelName = (typeof LEVEL_NAMES)[number];
+const FIRST_LEVEL = COUNTER_NAMES.length + DROPS_FROM_V4;
+
 const indexByName = new Map<string, number>(COUNTER_NAMES.map((name, index) => [name, index]));
 
 /** The index of a counter inside a block; for constants resolved once at load. */
@@ -73,7 +85,12 @@ export function counter(name: CounterName): number {
   return indexByName.get(name) as number;
 }
 
-const BLOCK = Math.ceil(COUNTER_NAMES.length / 8) * 8;
+/** The index of a level inside a block. */
+export function level(name: LevelName): number {
+  return FIRST_LEVEL + LEVEL_NAMES.indexOf(name);
+}
+
+const BLOCK = Math.ceil((FIRST_LEVEL + LEVEL_NAMES.length) / 8) * 8;
 
 /** Shared memory for an archive and `workers` blocks. */
 export function createCounters(workers: number): SharedArrayBuffer {
@@ -90,7 +107,7 @@ export function archiveCounters(buffer: SharedArrayBuffer, worker: number): void
   const archive = new Float64Array(buffer, 0, BLOCK);
   const block = workerCounters(buffer, worker);
   for (let i = 0; i < BLOCK; i++) {
-    archive[i] = (archive[i] as number) + (block[i] as number);
+    if (i < FIRST_LEVEL) archive[i] = (archive[i] as number) + (block[i] as number);
     block[i] = 0;
   }
 }
@@ -106,12 +123,31 @@ export function readWorkerCounters(buffer: SharedArrayBuffer, worker: number): R
 
 /** Sums over the archive and all workers, by name. */
 export function readCounters(buffer: SharedArrayBuffer): Record<CounterName, number> {
+  return sums(buffer, COUNTER_NAMES, 0);
+}
+
+/** Of each `drop-` counter, the frames that came from the IPv4 side. */
+export function readDropsFromV4(buffer: SharedArrayBuffer): Record<string, number> {
+  return sums(buffer, COUNTER_NAMES.slice(FIRST_DROP), COUNTER_NAMES.length);
+}
+
+/** Sums of levels over all workers, by name. */
+export function readLevels(buffer: SharedArrayBuffer): Record<LevelName, number> {
+  return sums(buffer, LEVEL_NAMES, FIRST_LEVEL);
+}
+
+/** Over all blocks, of these from index `first` on. */
+function sums<Name extends string>(
+  buffer: SharedArrayBuffer,
+  names: readonly Name[],
+  first: number,
+): Record<Name, number> {
   const words = new Float64Array(buffer);
-  const sums: Partial<Record<CounterName, number>> = {};
-  for (const [index, name] of COUNTER_NAMES.entries()) {
+  const result: Partial<Record<Name, number>> = {};
+  for (const [i, name] of names.entries()) {
     let sum = 0;
-    for (let at = index; at < words.length; at += BLOCK) sum += words[at] as number;
-    sums[name] = sum;
+    for (let at = first + i; at < words.length; at += BLOCK) sum += words[at] as number;
+    result[name] = sum;
   }
-  return sums as Record<CounterName, number>;
+  return result as Record<Name, number>;
 }

@@ -28,6 +28,9 @@ export const BURST_FRAMES = 256;
 
 export const HOLD_START = BURST_BYTES;
 export const HOLD_BYTES = 2 << 20;
+/** What the hold region may hold at most. */
+export const HOLD_HOSTS = 1024;
+export const HOLD_FRAMES = 4096;
 export const SCRATCH_START = HOLD_START + HOLD_BYTES;
 export const SCRATCH_BYTES = 512 << 10;
 /** What one frame may take of the scratch region: a super-frame cut into MAX_SEGMENTS packets. */

@@ -39,6 +39,22 @@ export interface TranslatorSettings {
 /** Dropped, answered with an ICMP error, an ICMP error in transit, or for the translator itself. */
 export type PacketKind = 'drop' | 'reject' | 'icmp' | 'self';
 
+/** Part of the addresses of one family. */
+export type HostFilter =
+  | { readonly family: 4; readonly prefix: Prefix4 }
+  | { readonly family: 6; readonly prefix: Prefix6 };
+
+/** What a worker copies for somebody who captures (capture-ring.ts). */
+export interface CaptureTask {
+  readonly id: number;
+  readonly ring: SharedArrayBuffer;
+  /** Null: frames of all hosts. */
+  readonly host: HostFilter | null;
+  readonly side: 'v6' | 'v4' | 'both';
+  /** Bytes of a frame that are kept. */
+  readonly snapLength: number;
+}
+
 /** What a reload can replace. */
 export interface Tables {
   /** How many workers there are: each has its own part of what is shared out. */
@@ -64,6 +80,10 @@ export interface WorkerTask extends Tables {
   readonly questions: SharedArrayBuffer;
   /** What became of them, control → worker. */
   readonly answers: SharedArrayBuffer;
+  /** Captures under way when it begins. */
+  readonly captures: readonly CaptureTask[];
+  /** Hosts of sampled frames, worker → control (dataplane/sampler.ts); null while nobody looks. */
+  readonly samples: SharedArrayBuffer | null;
   readonly port: MessagePort;
 }
 
@@ -79,6 +99,12 @@ export type ToWorker =
   | { readonly type: 'queue'; readonly fd: number }
   /** Having left the queue: end the task as soon as no frame is held any more. */
   | { readonly type: 'retire' }
+  /** Copy frames from the next burst on. */
+  | { readonly type: 'capture'; readonly capture: CaptureTask }
+  /** The capture of this id is over. */
+  | { readonly type: 'capture-end'; readonly id: number }
+  /** Tell of the hosts of some frames in this ring, or no more. */
+  | { readonly type: 'sample'; readonly samples: SharedArrayBuffer | null }
   /** Finish the burst, give up the queue, end the task. */
   | { readonly type: 'stop' }
   /** Test hook: end in this way. */

@@ -10,6 +10,7 @@ import { encodeMessage, MAX_REPLY, MessageReader } from '#nat64d/control/control
 import { RequestQueue } from '#nat64d/control/control-socket/queue.js';
 import { REQUESTS, ReloadGate } from '#nat64d/control/control-socket/requests.js';
 import type { RateMeter } from '#nat64d/control/inspect/rates.js';
+import { type Prefix6, parsePrefix6 } from '#nat64d/wire/address.js';
 import { HELLO } from '../helpers/socket-lab.js';
 import { TestSubject } from '../helpers/subject.js';
 import type { Case, Runner, Target } from './driver.js';
@@ -71,6 +72,8 @@ const KEYS = [
   'type',
   'topic',
   'intervalMs',
+  'change',
+  'prefix',
   'subscription',
   '__proto__',
   'constructor',
@@ -120,6 +123,8 @@ class Control implements Runner {
     cacheEntries: () => [],
     flush: () => 0,
     explain: async () => ({}) as never,
+    prefixes: [parsePrefix6('64:ff9b::/96') as Prefix6],
+    usePrefixes: () => {},
   });
   readonly #queue = new RequestQueue();
   readonly #reloads = new ReloadGate();

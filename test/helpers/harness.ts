@@ -2,7 +2,7 @@
 
 import { randomFillSync } from 'node:crypto';
 import { type Context, FORWARD, HOLD, type TranslatorMemory } from '#nat64d/dataplane/context.js';
-import type { PacketLog } from '#nat64d/dataplane/packet-log.js';
+import type { FrameWatcher } from '#nat64d/dataplane/frame-watcher.js';
 import { createContext, translateFrame } from '#nat64d/dataplane/translate.js';
 import { COUNTER_NAMES, type CounterName, createCounters, readCounters } from '#nat64d/shm/counters.js';
 import { BURST_BYTES, createFrameRing, HEADROOM, SCRATCH_START } from '#nat64d/shm/frame-ring.js';
@@ -154,7 +154,7 @@ export class Harness {
   }
 
   /** Sends one frame through the translator. */
-  send(bytes: Uint8Array, vnet: Vnet = NO_VNET, at = 0, packetLog: PacketLog | null = null): Outcome {
+  send(bytes: Uint8Array, vnet: Vnet = NO_VNET, at = 0, watcher: FrameWatcher | null = null): Outcome {
     const { ctx } = this;
     const offset = at + HEADROOM;
     if (offset + bytes.length > BURST_BYTES) throw new Error('frame does not fit the ring');
@@ -163,9 +163,9 @@ export class Harness {
     ctx.listEnd = 0;
     ctx.listFrames = 0;
     ctx.scratchEnd = SCRATCH_START;
-    packetLog?.before(offset, bytes.length);
+    watcher?.before(offset, bytes.length, true);
     const verdict = translateFrame(ctx, offset, bytes.length);
-    packetLog?.after(verdict);
+    watcher?.after(verdict);
     ctx.fragments?.reclaim();
     return { verdict: verdictName(verdict), frames: listedFrames(ctx.u8, ctx.list, ctx.listFrames) };
   }

@@ -1,5 +1,6 @@
 /** A gateway as the control socket and HTTP see it, without device and workers: pool and tables are real ones. */
 
+import { Captures } from '#nat64d/control/capture/captures.js';
 import { changesBetween, refusalOf } from '#nat64d/control/changes.js';
 import type { Clock } from '#nat64d/control/clock.js';
 import { parseConfig } from '#nat64d/control/config/index.js';
@@ -7,7 +8,9 @@ import type { GatewayConfig } from '#nat64d/control/config/types.js';
 import type { Dns64 } from '#nat64d/control/dns64/index.js';
 import { newStats } from '#nat64d/control/dns64/stats.js';
 import { Assignments } from '#nat64d/control/inspect/assignments.js';
+import { BusiestHosts } from '#nat64d/control/inspect/busiest.js';
 import { RememberingLog } from '#nat64d/control/inspect/events.js';
+import { Histogram } from '#nat64d/control/inspect/histogram.js';
 import type { Dataplane, Subject } from '#nat64d/control/inspect/subject.js';
 import { silent } from '#nat64d/control/log.js';
 import { CLOCK_START_SEC } from '#nat64d/control/pool/clock-start.js';
@@ -16,6 +19,7 @@ import type { EffectiveConfig } from '#nat64d/control/settings.js';
 import { COUNTER_NAMES } from '#nat64d/shm/counters.js';
 import { createPrefixTable, PrefixTable } from '#nat64d/shm/prefix-table.js';
 import { createSharedState } from '#nat64d/shm/shared-state.js';
+import type { ToWorker } from '#nat64d/shm/worker-task.js';
 import { address6 } from './harness.js';
 
 export class TestSubject implements Subject {
@@ -28,6 +32,10 @@ export class TestSubject implements Subject {
   readonly notes: string[] = [];
   readonly counters: Record<string, number> = Object.fromEntries(COUNTER_NAMES.map((name) => [name, 0]));
   readonly assignments = new Assignments();
+  readonly dropsFromV4: Record<string, number> = {};
+  readonly levels = { 'hold-hosts': 0, 'hold-frames': 0, 'hold-bytes': 0 };
+  /** What was sent to the one worker there would be. */
+  readonly sent: ToWorker[] = [];
   config: EffectiveConfig;
   logLevel: Subject['logLevel'] = 'info';
   nowSec = CLOCK_START_SEC;
@@ -46,7 +54,14 @@ export class TestSubject implements Subject {
           ({
             listening: [{ address: '::1', port: 53 }],
             forwarders: [],
+            forwarderStates: [{ name: '192.0.2.53:53', isDown: false, latency: new Histogram([0.01, 1]) }],
             failures: [],
+            cacheStats: () => ({
+              sizeBytes: 1000,
+              answers: { entries: 3, usedBytes: 300 },
+              finished: { entries: 2, usedBytes: 200 },
+              pending: 0,
+            }),
             stats: newStats(),
             close: async () => {},
             ...dns64,
@@ -66,7 +81,8 @@ export class TestSubject implements Subject {
     const keeper =
       config.pool4 === null ? undefined : new PoolKeeper(config.pool4, this.config, surroundings);
     keeper?.adopt(this.config, maps6);
-    const { counters } = this;
+    const { counters, dropsFromV4, levels } = this;
+    const send = (_: number, message: ToWorker) => void this.sent.push(message);
     this.dataplane = {
       get counters() {
         return { ...counters };
@@ -76,6 +92,10 @@ export class TestSubject implements Subject {
       keeper,
       explicitMaps: { maps4: new PrefixTable(maps4), maps6: new PrefixTable(maps6) },
       assignments,
+      dropsFromV4,
+      levels,
+      captures: new Captures(1, send),
+      busiest: new BusiestHosts(1, send),
       nowSec: () => this.nowSec,
     };
   }

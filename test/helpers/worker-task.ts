@@ -31,6 +31,8 @@ export function makeTask(settings: Partial<TranslatorSettings>): WorkerTask {
     ring: createFrameRing(),
     questions: createHostRing(16),
     answers: createHostRing(16),
+    captures: [],
+    samples: null,
     port: port1,
   };
 }

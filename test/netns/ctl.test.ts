@@ -147,7 +147,7 @@ test('metrics count what has passed; a foreign name is refused; log level and ch
   const { status, body } = await get('/metrics');
   assert.equal(status, 200);
   assert.match(body, /^nat64d_frames_translated_total\{direction="v6-to-v4"\} 1$/m);
-  assert.match(body, /^nat64d_drops_total\{reason="v4-address"\} 1$/m);
+  assert.match(body, /^nat64d_drops_total\{reason="v4-address",direction="v6-to-v4"\} 1$/m);
   assert.match(body, /^nat64d_maps\{state="live"\} 1$/m);
   assert.match(body, /^nat64d_map_assignment_seconds_count 1$/m);
   assert.match(body, /^nat64d_dns_listening_addresses 2$/m);

@@ -78,6 +78,8 @@ The control socket of a gateway with the default run\\-dir.
 nat64ctl maps \\-\\-host 2001:db8:1::/64 \\-\\-sort used
 nat64ctl reload \\-\\-dry\\-run
 nat64ctl trace 2001:db8:1::2 64:ff9b:1::192.0.2.1
+nat64ctl capture \\-w x.pcapng \\-\\-host 2001:db8:1::2
+nat64ctl capture \\-w \\- | tshark \\-r \\-
 nat64ctl \\-\\-json status
 .fi
 .SH SEE ALSO

@@ -1,6 +1,7 @@
 /** The commands of nat64ctl and their options: what --help, the man page and the completions are made from. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
+import { MAX_SNAP_LENGTH } from '../../control/capture/captures.js';
 import { ConfigError, loadConfig } from '../../control/config/index.js';
 import type { ControlClient } from '../../control/control-socket/client.js';
 import type { Difference } from '../../control/inspect/difference.js';
@@ -9,6 +10,7 @@ import type { Status } from '../../control/inspect/status.js';
 import type { WorkerView } from '../../control/inspect/subject.js';
 import type { Trace } from '../../control/inspect/trace.js';
 import { VERSION } from '../../control/version.js';
+import { type CaptureOptions, runCapture } from './capture.js';
 import { bashCompletion, zshCompletion } from './completion.js';
 import { formatAnything } from './format.js';
 import { manPage } from './man.js';
@@ -40,6 +42,13 @@ function positive(text: string): number {
 function whole(text: string): number {
   const value = Number(text);
   if (!Number.isInteger(value) || value < 0) throw new InvalidArgumentError('a whole number is needed.');
+  return value;
+}
+
+function snapLength(text: string): number {
+  const value = whole(text);
+  if (value < 1 || value > MAX_SNAP_LENGTH)
+    throw new InvalidArgumentError(`a number of bytes from 1 to ${MAX_SNAP_LENGTH} is needed.`);
   return value;
 }
 
@@ -229,6 +238,17 @@ export function buildProgram(io: Io): Command {
         (traces: (Trace & { what: string })[]) => showTraces(traces),
       ),
     );
+
+  command(program, 'capture', 'copy frames on both sides of the translator into a pcapng file, for Wireshark')
+    .option('-w, --write <file>', "the file; '-' is standard output; without it, a line for each frame")
+    .option('--host <address>', 'only frames of this host or network, of either family')
+    .addOption(new Option('--side <side>', 'only this side').choices(['v6', 'v4', 'both']).default('both'))
+    .option('-n, --count <n>', 'end after so many frames; 0 is without end', whole, 0)
+    .option('--snaplen <bytes>', 'keep so many bytes of each frame', snapLength, MAX_SNAP_LENGTH)
+    .action((options: Omit<CaptureOptions, 'json'>) => {
+      const { socket, json } = globals();
+      return withGateway(socket, (client) => runCapture(client, io, { ...options, json }));
+    });
 
   command(program, 'top', 'the gateway live: throughput, drops, maps, DNS; q ends it')
     .option('-d, --delay <seconds>', 'how often it is drawn', positive, 1)

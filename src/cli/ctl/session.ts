@@ -4,6 +4,9 @@ import { printable } from './format.js';
 
 export const DEFAULT_SOCKET = '/run/nat64d/control.sock';
 
+/** At these a command that goes on ends as it should, and leaves a terminal or a file behind as it should be. */
+export const ENDING_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
 /** Where a command writes; tests have their own. */
 export interface Io {
   out(text: string): void;

@@ -28,6 +28,7 @@ export function showStatus(status: Status): string {
     ...(dns64 === null ? [] : [['', `asks ${dns64.forwarders.join(', ') || 'nobody'}`] as const]),
     ...(dns64?.failures ?? []).map((failure) => ['', failure] as const),
     ['log level', status.logLevel],
+    ...(status.captures === 0 ? [] : [['captures', formatCount(status.captures)] as const]),
     ['v6-to-v4', showThroughput(throughput.v6ToV4)],
     ['v4-to-v6', showThroughput(throughput.v4ToV6)],
     ['dropped', formatRate(throughput.dropsPerSec, 'frames/s')],

@@ -1,8 +1,9 @@
 /** `nat64ctl top`: one screen, drawn again with each event of the gateway. */
 import type { ControlClient } from '../../control/control-socket/client.js';
+import type { BusyHost } from '../../control/inspect/busiest.js';
 import type { Status } from '../../control/inspect/status.js';
 import { formatCount, formatDuration, formatRate, formatTable } from './format.js';
-import { CommandError } from './session.js';
+import { CommandError, ENDING_SIGNALS } from './session.js';
 import { showThroughput } from './show.js';
 
 /** What the topic `status` tells. */
@@ -11,6 +12,7 @@ export interface TopEvent {
   readonly counters: Readonly<Record<string, number>>;
   readonly dns64: Readonly<Record<string, unknown>> | null;
   readonly activeHosts: number | null;
+  readonly busiestHosts: readonly BusyHost[];
 }
 
 export interface Screen {
@@ -27,8 +29,11 @@ export interface TopOptions {
 
 /** The lines of a screen, cut to its size. `before` is the event that rates are taken against. */
 export function drawTop(event: TopEvent, before: TopEvent | null, sec: number, screen: Screen): string[] {
-  const { status, counters, dns64, activeHosts } = event;
-  const bold = (text: string) => (screen.hasColour ? `\x1b[1m${text}\x1b[0m` : text);
+  const { status, counters, dns64, activeHosts, busiestHosts } = event;
+  const bold = (text: string) => {
+    const shown = text.slice(0, screen.columns);
+    return screen.hasColour ? `\x1b[1m${shown}\x1b[0m` : shown;
+  };
   const rate = (
     now: Readonly<Record<string, unknown>>,
     then: Readonly<Record<string, unknown>> | null,
@@ -63,11 +68,36 @@ export function drawTop(event: TopEvent, before: TopEvent | null, sec: number, s
       : formatTable([heading, 'total', 'rate'], rows).trimEnd().split('\n');
   const [dropsHeading = '', ...dropLines] = table('dropped', drops);
   const [othersHeading = '', ...otherLines] = table('counted', others);
-  const all = [...lines, '', bold(dropsHeading), ...dropLines, '', bold(othersHeading), ...otherLines];
+  const [hostsHeading = '', ...hostLines] = hostsTable(busiestHosts.slice(0, screen.rows < 40 ? 5 : 10));
+  const all = [
+    ...lines,
+    '',
+    bold(hostsHeading),
+    ...hostLines,
+    '',
+    bold(dropsHeading),
+    ...dropLines,
+    '',
+    bold(othersHeading),
+    ...otherLines,
+  ];
   return all.slice(0, screen.rows).map((line) => cut(line, screen.columns));
 }
 
-/** Bold lines are headings, which are short: only plain ones are cut. */
+function hostsTable(hosts: readonly BusyHost[]): string[] {
+  const heading = 'busiest hosts';
+  if (hosts.length === 0) return [heading, 'none'];
+  const rows = hosts.map(({ ipv6, ipv4, v6ToV4, v4ToV6 }) => [
+    ipv6,
+    ipv4 ?? '-',
+    formatRate(v6ToV4.bitsPerSec, 'b/s'),
+    formatRate(v4ToV6.bitsPerSec, 'b/s'),
+    formatRate(v6ToV4.framesPerSec + v4ToV6.framesPerSec, 'frames/s'),
+  ]);
+  return formatTable([heading, 'IPv4', 'v6-to-v4', 'v4-to-v6', 'frames'], rows).trimEnd().split('\n');
+}
+
+/** Bold lines are cut already. */
 function cut(line: string, columns: number): string {
   return line.startsWith('\x1b') ? line : line.slice(0, columns);
 }
@@ -104,9 +134,11 @@ export async function runTop(client: ControlClient, { delaySec, isBatch, count }
     stdin.on('data', onKey);
     stdout.on('resize', draw);
   }
-  process.once('SIGTERM', onEnd);
+  for (const signal of ENDING_SIGNALS) process.once(signal, onEnd);
   try {
-    await client.subscribe('status', Math.round(delaySec * 1000), (event) => {
+    await client.subscribe('status', { intervalMs: Math.round(delaySec * 1000) }, (event) => {
+      // More may be on their way when it is time to end.
+      if (count !== 0 && drawn === count) return;
       events = [...events.slice(-1), event as TopEvent];
       draw();
       if (++drawn === count) onEnd();
@@ -114,7 +146,7 @@ export async function runTop(client: ControlClient, { delaySec, isBatch, count }
     const reason = await Promise.race([ended, client.closed]);
     if (reason instanceof Error) throw new CommandError(reason.message);
   } finally {
-    process.removeListener('SIGTERM', onEnd);
+    for (const signal of ENDING_SIGNALS) process.removeListener(signal, onEnd);
     if (!isBatch) {
       stdin.removeListener('data', onKey);
       stdout.removeListener('resize', draw);

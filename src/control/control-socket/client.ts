@@ -76,18 +76,26 @@ export class ControlClient {
 
   /** Rejects with a ReplyError, or with an Error where the connection ends. */
   request(request: string, arguments_: object = {}): Promise<unknown> {
+    return this.#ask(request, arguments_, (result) => result);
+  }
+
+  /** @param take is given the result before any message behind it is read */
+  #ask<T>(request: string, arguments_: object, take: (result: unknown) => T): Promise<T> {
     if (this.#end !== undefined) return Promise.reject(this.#end);
     const id = this.#nextId++;
     return new Promise((resolve, reject) => {
-      this.#waiting.set(id, { resolve, reject });
+      this.#waiting.set(id, { resolve: (result) => resolve(take(result)), reject });
       this.#socket.write(encodeMessage({ id, request, arguments: arguments_ }));
     });
   }
 
-  /** Calls back with each event, from now until the connection is closed. */
-  async subscribe(topic: string, intervalMs: number, onEvent: (event: unknown) => void): Promise<void> {
-    const reply = (await this.request('subscribe', { topic, intervalMs })) as { subscription: number };
-    this.#listeners.set(reply.subscription, onEvent);
+  /** Calls back with each event, until the connection is closed. The number of the subscription. */
+  subscribe(topic: string, arguments_: object, onEvent: (event: unknown) => void): Promise<number> {
+    return this.#ask('subscribe', { topic, ...arguments_ }, (result) => {
+      const { subscription } = result as { subscription: number };
+      this.#listeners.set(subscription, onEvent);
+      return subscription;
+    });
   }
 
   close(): void {

@@ -1,8 +1,6 @@
 /** One client of the control socket. Whatever it sends or does not read, it costs a bounded amount and holds nobody up. */
 import type { Socket } from 'node:net';
 import { z } from 'zod';
-import { statusOf } from '../inspect/status.js';
-import type { Dataplane } from '../inspect/subject.js';
 import { VERSION } from '../version.js';
 import {
   clientHello,
@@ -16,7 +14,8 @@ import {
   type ServerMessage,
 } from './protocol.js';
 import type { RequestQueue } from './queue.js';
-import { checkedArguments, countersOf, runRequest, type Surroundings } from './requests.js';
+import { checkedArguments, runRequest, type Surroundings } from './requests.js';
+import { type Outlet, type Subscription, startSubscription } from './subscriptions.js';
 
 /** Output that a client has not read yet, beyond which it is cut off. One reply is always let out. */
 const MAX_BACKLOG = 1024 * 1024;
@@ -24,26 +23,7 @@ const MAX_IN_FLIGHT = 8;
 const MAX_SUBSCRIPTIONS = 4;
 const HELLO_MS = 5000;
 
-const TOPICS: Readonly<Record<string, (surroundings: Surroundings) => Promise<unknown> | unknown>> = {
-  counters: ({ subject }) => countersOf(subject),
-  status: async ({ subject, rates }) => ({
-    status: statusOf(subject, await rates.rates()),
-    counters: countersOf(subject),
-    dns64: subject.dns64?.stats ?? null,
-    activeHosts: activeHosts(subject.dataplane),
-  }),
-};
-
-const subscribeArguments = z.strictObject({
-  topic: z.enum(['counters', 'status']),
-  intervalMs: z.number().int().min(100).max(3_600_000).default(1000),
-});
 const unsubscribeArguments = z.strictObject({ subscription: z.number() });
-
-/** Hosts whose map was used within the last ten seconds. */
-function activeHosts(dataplane: Dataplane): number | null {
-  return dataplane.keeper?.pool.countUsedSince(dataplane.nowSec() - 10) ?? null;
-}
 
 export interface ConnectionLimits {
   readonly backlogBytes: number;
@@ -58,7 +38,7 @@ export class Connection {
   /** Undefined while the gateway starts or ends. */
   readonly #surroundings: () => Surroundings | undefined;
   readonly #reader = new MessageReader(MAX_REQUEST);
-  readonly #subscriptions = new Map<number, NodeJS.Timeout>();
+  readonly #subscriptions = new Map<number, Subscription>();
   #nextSubscription = 1;
   #inFlight = 0;
   #isGreeted = false;
@@ -82,6 +62,8 @@ export class Connection {
       if (this.#isGreeted) clearTimeout(timer);
     });
     socket.on('error', () => socket.destroy());
+    // Nothing is sent to who says no more, though it may yet read what it has asked for.
+    socket.once('end', () => this.#endSubscriptions());
     socket.once('close', () => {
       clearTimeout(timer);
       this.#endSubscriptions();
@@ -97,7 +79,7 @@ export class Connection {
   }
 
   #endSubscriptions(): void {
-    for (const subscription of this.#subscriptions.values()) clearInterval(subscription);
+    for (const subscription of this.#subscriptions.values()) subscription.close();
     this.#subscriptions.clear();
   }
 
@@ -179,48 +161,37 @@ export class Connection {
       throw new RequestError('unavailable', 'the gateway is starting or stopping; ask again in a moment');
     }
     // Its end has ended them all.
-    if (request === 'subscribe' && this.#isRetired)
+    if (request === 'subscribe' && (this.#isRetired || this.#socket.writableEnded))
       throw new RequestError('unavailable', 'this socket is closed');
-    if (request === 'subscribe') return this.#subscribe(given);
+    if (request === 'subscribe') return this.#subscribe(given, surroundings);
     if (request === 'unsubscribe') return this.#unsubscribe(given);
     return runRequest(request, given, surroundings);
   }
 
-  #subscribe(given: unknown): { subscription: number } {
-    const { topic, intervalMs } = checkedArguments(subscribeArguments, given);
+  #subscribe(given: unknown, surroundings: Surroundings): { subscription: number } {
     if (this.#subscriptions.size >= MAX_SUBSCRIPTIONS) {
       throw new RequestError('busy', `a connection has at most ${MAX_SUBSCRIPTIONS} subscriptions`);
     }
     const subscription = this.#nextSubscription++;
-    let isBusy = false;
-    const tell = async () => {
-      const surroundings = this.#surroundings();
-      // A client that has not read the last event misses this one.
-      if (isBusy || surroundings === undefined || this.#socket.writableNeedDrain) return;
-      isBusy = true;
-      try {
-        const event = await TOPICS[topic]?.(surroundings);
-        if (this.#subscriptions.has(subscription)) this.#send({ subscription, event });
-      } finally {
-        isBusy = false;
-      }
+    const socket = this.#socket;
+    const outlet: Outlet = {
+      surroundings: this.#surroundings,
+      send: (event) => this.#send({ subscription, event }),
+      get isFull() {
+        return socket.writableNeedDrain;
+      },
+      onceRead: (then) => void socket.once('drain', then),
     };
-    this.#subscriptions.set(
-      subscription,
-      setInterval(() => void tell().catch(() => {}), intervalMs),
-    );
-    // After the reply that tells its number.
-    setImmediate(() => void tell().catch(() => {}));
+    this.#subscriptions.set(subscription, startSubscription(given, surroundings, outlet));
     return { subscription };
   }
 
-  #unsubscribe(given: unknown): Record<string, never> {
+  #unsubscribe(given: unknown): object {
     const { subscription } = checkedArguments(unsubscribeArguments, given);
-    const timer = this.#subscriptions.get(subscription);
-    if (timer === undefined) throw new RequestError('not-found', `there is no subscription ${subscription}`);
-    clearInterval(timer);
+    const found = this.#subscriptions.get(subscription);
+    if (found === undefined) throw new RequestError('not-found', `there is no subscription ${subscription}`);
     this.#subscriptions.delete(subscription);
-    return {};
+    return found.finish();
   }
 
   #refuse(id: number | null, code: 'protocol' | 'bad-message', message: string): void {

@@ -43,9 +43,9 @@ const request = <T extends z.ZodType>(takes: T, run: Request<T>['run']): Request
   ({ takes, run }) as Request<z.ZodType>;
 
 const nothing = z.strictObject({});
-const filterText = z.string().max(64);
+export const filterText = z.string().max(64);
 
-function filterOf(text: string) {
+export function filterOf(text: string) {
   const filter = readHostFilter(text);
   if (filter !== null) return filter;
   throw new RequestError(

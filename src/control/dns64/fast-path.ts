@@ -38,7 +38,7 @@ import {
 } from './message.js';
 import type { Query, Reply } from './query.js';
 import { QuestionKey } from './question-key.js';
-import type { Dns64Stats } from './stats.js';
+import { countType, type Dns64Stats } from './stats.js';
 
 /** What kind of answer it was, so that it is counted as what it is. */
 export type ReplyKind = 'passed' | 'synthesized' | 'reversed';
@@ -137,6 +137,7 @@ export class FastPath {
     }
     store.touch(entry);
     this.stats.fastHits++;
+    countType(this.stats, get16(query, end - 4));
     const kind = aux & KIND;
     if (kind === 0) this.stats.passed++;
     else if (kind === 1) this.stats.synthesized++;

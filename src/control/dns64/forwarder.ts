@@ -1,6 +1,7 @@
 /** What is known of one forwarder: how to reach it, how fast it is, and whether it lives. */
 import { showForwarder } from '../config/forwarder.js';
 import type { ForwarderConfig } from '../config/types.js';
+import { Histogram } from '../inspect/histogram.js';
 import { RoundTrips } from './rtt.js';
 import type { Dns64Stats } from './stats.js';
 import { HttpsTransport } from './upstream-https.js';
@@ -9,6 +10,9 @@ import { TlsTransport } from './upstream-tls.js';
 import type { Transport } from './upstream-transport.js';
 import { UdpTransport } from './upstream-udp.js';
 import { openSocket } from './upstream-udp-batched.js';
+
+/** From a cache next door to the longest wait. */
+const LATENCY_BOUNDS_SEC = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5];
 
 /** Silent this often in a row, it is left alone for a while. */
 const FAILURES_UNTIL_DOWN = 3;
@@ -36,6 +40,8 @@ export class Forwarder {
   /** For what is truncated; what is not UDP has nothing truncated. */
   readonly whole: Transport;
   readonly roundTrips: RoundTrips;
+  /** From a query until its answer, connections that had to be made included. */
+  readonly latency = new Histogram(LATENCY_BOUNDS_SEC);
   /** A question is under way that shows whether it lives again. */
   isProbed = false;
   #failures = 0;

@@ -23,12 +23,13 @@ import { followResolvConf, readResolvConf, withoutOurselves } from './resolvers.
 import { type HandlerParts, type Listener, QueryHandler } from './server.js';
 import { type Dns64Stats, newStats } from './stats.js';
 import { ConnectionCount, TCP_LIMITS, type TcpLimits } from './tcp-server.js';
-import { type Log, Upstream, type UpstreamTimes } from './upstream.js';
+import { type ForwarderState, type Log, Upstream, type UpstreamTimes } from './upstream.js';
 
 export type { ExplainOptions, Explanation } from './explain.js';
 export type { Dns64Failure } from './listening.js';
 export type { CacheStats, ShownEntry } from './operate.js';
 export type { Dns64Stats } from './stats.js';
+export type { ForwarderState } from './upstream.js';
 
 export interface Dns64Options {
   readonly listen: readonly SocketAddress[];
@@ -83,6 +84,8 @@ export interface Dns64 {
   /** Addresses served over UDP and TCP, with the port in use. */
   readonly listening: readonly SocketAddress[];
   readonly forwarders: readonly ForwarderConfig[];
+  /** How each of them does. */
+  readonly forwarderStates: readonly ForwarderState[];
   readonly failures: readonly Dns64Failure[];
   readonly stats: Dns64Stats;
   /** How full the cache is. */
@@ -357,6 +360,9 @@ export async function startDns64(options: Dns64Options): Promise<Dns64> {
     },
     get forwarders() {
       return core.upstream.forwarders;
+    },
+    get forwarderStates() {
+      return core.upstream.forwarderStates;
     },
     get failures() {
       return [...core.failures, ...listeners.failures, ...followed.failures];

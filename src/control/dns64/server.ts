@@ -31,7 +31,7 @@ import {
 import type { PolicySet } from './policy.js';
 import { errorReply, finishReply, type Query, type Reply, receiveQuery, udpLimit } from './query.js';
 import { ANSWER, type RateLimit, SLIP } from './rate-limit.js';
-import type { Dns64Stats } from './stats.js';
+import { countType, type Dns64Stats } from './stats.js';
 import type { Log } from './upstream.js';
 
 /** Client queries being answered at a time, over all sockets; more get SERVFAIL. */
@@ -175,6 +175,7 @@ export class QueryHandler {
       return;
     }
     const { query } = received;
+    countType(this.stats, query.qtype);
     const { isOwnQuery, mayAsk, maxPending = MAX_PENDING } = this.parts;
     const cookie = query.edns === null ? NO_COOKIE : this.#cookieOf(bytes);
     const finish = (reply: Reply) =>
@@ -257,6 +258,7 @@ export class QueryHandler {
     this.stats.queriesUdp++;
     this.stats.slipped++;
     const { query } = received;
+    countType(this.stats, query.qtype);
     if (cookie >= 0) this.stats.badCookies++;
     const option = cookie < 0 ? null : (this.parts.cookies?.answerOption(bytes, cookie, client) ?? null);
     const answer =

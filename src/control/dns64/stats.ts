@@ -1,7 +1,29 @@
+import { TYPE_AAAA } from './message.js';
+
+/** Types of record that are counted by themselves, and the counter of the others. */
+const TYPE_NAMES = {
+  1: 'a',
+  2: 'ns',
+  6: 'soa',
+  12: 'ptr',
+  15: 'mx',
+  16: 'txt',
+  28: 'aaaa',
+  33: 'srv',
+  43: 'ds',
+  48: 'dnskey',
+  64: 'svcb',
+  65: 'https',
+  255: 'any',
+} as const;
+type TypeName = (typeof TYPE_NAMES)[keyof typeof TYPE_NAMES] | 'other';
+
 /** What DNS64 counts. Plain numbers, monotonic but for `pending`. */
 export interface Dns64Stats {
   queriesUdp: number;
   queriesTcp: number;
+  /** Of them, those whose question could be read, by its type. */
+  readonly types: Record<TypeName, number>;
   /** Answers with AAAA records made from A records. */
   synthesized: number;
   /** Answers of an upstream passed on, filtered ones included. */
@@ -63,6 +85,9 @@ export function newStats(): Dns64Stats {
   return {
     queriesUdp: 0,
     queriesTcp: 0,
+    types: Object.fromEntries(
+      [...Object.values(TYPE_NAMES), 'other'].map((name) => [name, 0]),
+    ) as Dns64Stats['types'],
     synthesized: 0,
     passed: 0,
     local: 0,
@@ -87,4 +112,11 @@ export function newStats(): Dns64Stats {
     pending: 0,
     upstreamPending: 0,
   };
+}
+
+/** Counts a query by the type it asks for. */
+export function countType({ types }: Dns64Stats, type: number): void {
+  // The type of nearly all of them, without a look-up.
+  if (type === TYPE_AAAA) types.aaaa++;
+  else types[TYPE_NAMES[type as keyof typeof TYPE_NAMES] ?? 'other']++;
 }

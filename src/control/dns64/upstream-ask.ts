@@ -143,6 +143,7 @@ export class Attempt extends Deadline implements Exchange {
       // A connection is not forged so easily: the server is one that does not keep the case.
       this.forwarder.withoutCase(nowMs);
     }
+    this.forwarder.latency.observe((nowMs - this.sentMs) / 1000);
     if (this.#isReady && this.transport === this.forwarder.transport)
       this.forwarder.roundTrips.add(nowMs - this.sentMs);
     this.end();

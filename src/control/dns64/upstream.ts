@@ -9,6 +9,7 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { ForwarderConfig } from '../config/types.js';
+import type { Histogram } from '../inspect/histogram.js';
 import { Deadline, Deadlines } from './deadlines.js';
 import { Forwarder, type TransportOptions } from './forwarder.js';
 import { CLASS_IN, TYPE_NS } from './message.js';
@@ -34,6 +35,14 @@ export interface UpstreamTimes {
   readonly retryMs: number;
 }
 export const UPSTREAM_TIMES: UpstreamTimes = { tryMs: 2000, budgetMs: 5000, retryMs: 300_000 };
+
+export interface ForwarderState {
+  /** As it is configured. */
+  readonly name: string;
+  /** It is left alone for a while: it did not answer. */
+  readonly isDown: boolean;
+  readonly latency: Histogram;
+}
 
 export interface UpstreamOptions extends TransportOptions {
   readonly times?: Partial<UpstreamTimes>;
@@ -102,6 +111,11 @@ export class Upstream {
 
   get forwarders(): readonly ForwarderConfig[] {
     return this.#forwarders.map(({ config }) => config);
+  }
+
+  /** What is known of each forwarder. */
+  get forwarderStates(): ForwarderState[] {
+    return this.#forwarders.map(({ name, isDown, latency }) => ({ name, isDown, latency }));
   }
 
   /** Others from now on. What is known of those that stay is kept, and questions under way end where they began. */

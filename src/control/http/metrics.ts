@@ -1,10 +1,12 @@
 /** What Prometheus is told, in its manner: base units, `_total` for what only grows, a label where one thing is counted by kinds. */
+import type { LevelName } from '../../shm/counters.js';
+import { HOLD_BYTES, HOLD_FRAMES, HOLD_HOSTS } from '../../shm/frame-ring.js';
 import type { Subject } from '../inspect/subject.js';
 import { VERSION } from '../version.js';
 import { dnsMetrics } from './dns-metrics.js';
 import type { Delay } from './event-loop.js';
 import type { Family, Sample } from './exposition.js';
-import { counter, gauge, histogram, type Labels, snake } from './names.js';
+import { counter, gauge, gauges, histogram, type Labels, snake } from './names.js';
 
 const V6_TO_V4: Labels = { direction: 'v6-to-v4' };
 const V4_TO_V6: Labels = { direction: 'v4-to-v6' };
@@ -101,7 +103,7 @@ const COUNTERS: readonly { name: string; help: string; from: readonly (readonly 
   },
 ];
 
-/** Reasons of frames of one direction only. An address, or a checksum of 0, may stand in a frame of either. */
+/** Reasons of frames of one direction only; the others are told by direction. */
 const DROP_DIRECTIONS: ReadonlyMap<string, Labels> = new Map([
   ...[
     'v6-malformed',
@@ -110,6 +112,9 @@ const DROP_DIRECTIONS: ReadonlyMap<string, Labels> = new Map([
     'v6-no-map-source',
     'routing-header',
     'extension-header',
+    'hold-full',
+    'hold-timeout',
+    'refused',
   ].map((reason) => [reason, V6_TO_V4] as const),
   ...[
     'v4-malformed',
@@ -184,7 +189,7 @@ function processMetrics(subject: Subject): Family[] {
 }
 
 function dataplaneMetrics({ dataplane }: Subject): Family[] {
-  const { counters, workers } = dataplane;
+  const { counters, dropsFromV4, workers } = dataplane;
   const known = COUNTERS.map(({ name, help, from }) => ({
     name: `nat64d_${name}`,
     type: 'counter' as const,
@@ -198,11 +203,13 @@ function dataplaneMetrics({ dataplane }: Subject): Family[] {
     );
   const drops = Object.entries(counters)
     .filter(([name]) => name.startsWith('drop-'))
-    .map(([name, value]) => dropSample(name.slice('drop-'.length), value));
+    .flatMap(([name, value]) => dropSamples(name.slice('drop-'.length), value, dropsFromV4[name] ?? 0));
   return [
     ...known,
     ...others,
-    counter('drops_total', 'Frames dropped, by reason; by direction where the reason is of one only.', drops),
+    counter('drops_total', 'Frames dropped, by reason and direction of translation.', drops),
+    ...holdMetrics(dataplane.levels, workers.length),
+    gauge('captures', "Captures of frames under way ('nat64ctl capture').", dataplane.captures.count),
     gauge('workers', 'Worker threads, one for each queue of the device.', workers.length),
     gauge(
       'workers_running',
@@ -215,8 +222,27 @@ function dataplaneMetrics({ dataplane }: Subject): Family[] {
   ];
 }
 
-function dropSample(reason: string, value: number): Sample {
-  return { labels: { reason, ...DROP_DIRECTIONS.get(reason) }, value };
+function dropSamples(reason: string, value: number, fromV4: number): Sample[] {
+  const only = DROP_DIRECTIONS.get(reason);
+  if (only !== undefined) return [{ labels: { reason, ...only }, value }];
+  return [
+    { labels: { reason, ...V6_TO_V4 }, value: value - fromV4 },
+    { labels: { reason, ...V4_TO_V6 }, value: fromV4 },
+  ];
+}
+
+/** Where frames of new hosts wait for their maps. */
+function holdMetrics(levels: Readonly<Record<LevelName, number>>, workerCount: number): Family[] {
+  return [
+    gauge('hold_hosts', 'Hosts that wait for a map.', levels['hold-hosts']),
+    gauge('hold_frames', 'Frames that wait for the map of their host.', levels['hold-frames']),
+    gauge('hold_bytes', 'Memory of the frames that wait.', levels['hold-bytes']),
+    gauges('hold_limit', 'How much of each may wait, all workers together.', [
+      { labels: { of: 'hosts' }, value: HOLD_HOSTS * workerCount },
+      { labels: { of: 'frames' }, value: HOLD_FRAMES * workerCount },
+      { labels: { of: 'bytes' }, value: HOLD_BYTES * workerCount },
+    ]),
+  ];
 }
 
 function mapMetrics({ config, dataplane }: Subject): Family[] {
@@ -244,7 +270,7 @@ function mapMetrics({ config, dataplane }: Subject): Family[] {
     histogram(
       'map_assignment_seconds',
       "From a worker's question for a map until its answer could be read.",
-      assignments.times,
+      [{ histogram: assignments.times }],
     ),
   ];
 }

@@ -4,27 +4,24 @@ import type { Family, Sample } from './exposition.js';
 
 export type Labels = Readonly<Record<string, string>>;
 
-export function histogram(
-  name: string,
-  help: string,
-  { boundsSec, cumulative, sumSec, count }: Histogram,
-): Family {
-  const buckets = boundsSec.map((bound, i) => ({
-    suffix: '_bucket',
-    labels: { le: String(bound) },
-    value: cumulative[i] as number,
-  }));
-  return {
-    name: `nat64d_${name}`,
-    type: 'histogram',
-    help,
-    samples: [
-      ...buckets,
-      { suffix: '_bucket', labels: { le: '+Inf' }, value: count },
-      { suffix: '_sum', value: sumSec },
-      { suffix: '_count', value: count },
-    ],
-  };
+export function histogram(name: string, help: string, all: readonly HistogramSeries[]): Family {
+  return { name: `nat64d_${name}`, type: 'histogram', help, samples: all.flatMap(histogramSamples) };
+}
+
+export interface HistogramSeries {
+  readonly labels?: Labels;
+  readonly histogram: Histogram;
+}
+
+function histogramSamples({ labels = {}, histogram }: HistogramSeries): Sample[] {
+  const { boundsSec, cumulative, sumSec, count } = histogram;
+  const bucket = (le: string, value: number) => ({ suffix: '_bucket', labels: { ...labels, le }, value });
+  return [
+    ...boundsSec.map((bound, i) => bucket(String(bound), cumulative[i] as number)),
+    bucket('+Inf', count),
+    { suffix: '_sum', labels, value: sumSec },
+    { suffix: '_count', labels, value: count },
+  ];
 }
 
 export function counter(name: string, help: string, samples: readonly Sample[]): Family {
@@ -41,4 +38,9 @@ export function snake(name: string): string {
     .replaceAll('-', '_')
     .replace(/(?<=[a-z0-9])[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
     .toLowerCase();
+}
+
+/** A gauge by one label. */
+export function gauges(name: string, help: string, samples: readonly Sample[]): Family {
+  return { name: `nat64d_${name}`, type: 'gauge', help, samples };
 }

@@ -1,4 +1,5 @@
 /** What the status page is told: its half of the contract imports these types. */
+import type { BusyHost } from '../inspect/busiest.js';
 import type { RecentEvent } from '../inspect/events.js';
 import type { Status } from '../inspect/status.js';
 
@@ -25,6 +26,7 @@ export interface PageEvent {
     readonly framesIn: number;
   }[];
   readonly dns64: object | null;
+  readonly busiestHosts: readonly BusyHost[];
   /** The latest first; null where there are no others than last time. */
   readonly events: readonly RecentEvent[] | null;
   /** As TOML, without secrets; null where it is as last time. */

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { ServerResponse } from 'node:http';
 import { formatToml } from '../config/to-toml.js';
+import { busiestHosts } from '../inspect/busiest.js';
 import { mapsPage, readHostFilter } from '../inspect/maps.js';
 import { statusOf } from '../inspect/status.js';
 import type { Subject } from '../inspect/subject.js';
@@ -56,7 +57,11 @@ export class StatusPage {
   }
 
   /** The answer for a path, or undefined where it is none of the page's. */
-  reply(path: string, query: URLSearchParams, subject: Subject | undefined): Reply | undefined {
+  reply(
+    path: string,
+    query: URLSearchParams,
+    subject: Subject | undefined,
+  ): Reply | Promise<Reply> | undefined {
     if (path === '/') {
       this.#page ??= readPage();
       return this.#page;
@@ -67,7 +72,7 @@ export class StatusPage {
     const host = query.get('host');
     const filter = host === null ? null : readHostFilter(host);
     if (host !== null && filter === null) return { status: 400, text: 'neither an address nor a prefix\n' };
-    return json(mapsPage(subject, query.get('from'), filter));
+    return mapsPage(subject, query.get('from'), filter).then(json);
   }
 
   /** Tells a client what happens, each second, until it goes. */
@@ -104,6 +109,7 @@ export class StatusPage {
         framesIn: (own['frames-in-v6'] ?? 0) + (own['frames-in-v4'] ?? 0),
       })),
       dns64: subject.dns64?.stats ?? null,
+      busiestHosts: busiestHosts(subject),
       events: null,
       config: null,
     };

@@ -134,15 +134,26 @@ export class HttpService {
       return;
     }
     this.#answered.add(request.socket);
-    let reply: Reply | 'stream';
+    let reply: Reply | Promise<Reply> | 'stream';
     try {
       reply = this.#reply(request);
     } catch (error) {
-      this.#noteFault(error);
-      reply = { status: 500, text: 'this cannot be told; the log of the gateway says why\n' };
+      reply = this.#fail(error);
     }
     if (reply === 'stream') this.#page.stream(response);
-    else send(response, reply);
+    else if (!(reply instanceof Promise)) send(response, reply);
+    else {
+      void reply
+        .catch((error: unknown) => this.#fail(error))
+        .then((one) => {
+          if (!response.destroyed) send(response, one);
+        });
+    }
+  }
+
+  #fail(error: unknown): Reply {
+    this.#noteFault(error);
+    return { status: 500, text: 'this cannot be told; the log of the gateway says why\n' };
   }
 
   /** A fault in what is only for looking at must not end the gateway. Said once. */
@@ -155,7 +166,7 @@ export class HttpService {
     );
   }
 
-  #reply(request: IncomingMessage): Reply | 'stream' {
+  #reply(request: IncomingMessage): Reply | Promise<Reply> | 'stream' {
     if (!this.#mayAskBy(request.headers.host)) {
       return {
         status: 421,

@@ -1,12 +1,12 @@
 /** The map table as plain data, in pages: whoever asks for all of a large pool gets it in bounded pieces. */
+import { setImmediate } from 'node:timers/promises';
+import type { HostFilter } from '../../shm/worker-task.js';
 import {
   type Address6,
   formatAddress4,
   formatAddress6,
   formatPrefix4,
   formatPrefix6,
-  type Prefix4,
-  type Prefix6,
   parseAddress4,
   parseAddress6,
   parsePrefix4,
@@ -20,8 +20,11 @@ import type { ExplicitMap } from '../config/types.js';
 import type { PoolEntry } from '../pool/dynamic-pool.js';
 import type { Subject } from './subject.js';
 
-/** Indexes looked at and maps told in one page: a few milliseconds of the control thread. */
+export type { HostFilter } from '../../shm/worker-task.js';
+
+/** Maps and free addresses looked at in one page, and of them in one turn of the event loop: a millisecond of the control thread. */
 const LOOKED = 65_536;
+const SLICE = 4096;
 export const PAGE = 1000;
 
 export interface MapView {
@@ -42,11 +45,6 @@ export interface MapPage {
   readonly next: string | null;
 }
 
-/** Part of the addresses of one family. */
-export type HostFilter =
-  | { readonly family: 4; readonly prefix: Prefix4 }
-  | { readonly family: 6; readonly prefix: Prefix6 };
-
 /** An address or a prefix of either family; null where it is none. */
 export function readHostFilter(text: string): HostFilter | null {
   const address4 = parseAddress4(text);
@@ -58,21 +56,27 @@ export function readHostFilter(text: string): HostFilter | null {
 }
 
 /**
- * One page of the maps: explicit ones first, in the order of the configuration, then dynamic ones by IPv4 address.
+ * One page of the maps: explicit ones first, in the order of the configuration, then dynamic ones by IPv4 address. Looks at a
+ * bounded number in each turn of the event loop, and ends the list where a reload brings another pool.
  * @param from `next` of the page before, or null for the first
  */
-export function mapsPage(subject: Subject, from: string | null, filter: HostFilter | null): MapPage {
+export async function mapsPage(
+  subject: Subject,
+  from: string | null,
+  filter: HostFilter | null,
+): Promise<MapPage> {
   const { explicitFrom, dynamicFrom } = readCursor(from);
-  const { config } = subject;
+  const { maps: explicit } = subject.config;
   const maps: MapView[] = [];
   if (explicitFrom >= 0) {
-    const end = Math.min(explicitFrom + LOOKED, config.maps.length);
+    const end = Math.min(explicitFrom + LOOKED, explicit.length);
     for (let i = explicitFrom; i < end; i++) {
-      const map = config.maps[i] as ExplicitMap;
+      const map = explicit[i] as ExplicitMap;
       if (filter === null || concerns(filter, map)) maps.push(explicitView(map));
-      if (maps.length === PAGE && i + 1 < config.maps.length) return { maps, next: `explicit:${i + 1}` };
+      if (maps.length === PAGE && i + 1 < explicit.length) return { maps, next: `explicit:${i + 1}` };
+      if ((i + 1) % SLICE === 0) await setImmediate();
     }
-    if (end < config.maps.length) return { maps, next: `explicit:${end}` };
+    if (end < explicit.length) return { maps, next: `explicit:${end}` };
   }
   const { keeper } = subject.dataplane;
   if (keeper === undefined) return { maps, next: null };
@@ -83,9 +87,14 @@ export function mapsPage(subject: Subject, from: string | null, filter: HostFilt
   }
   const { pool } = keeper;
   const end = Math.min(dynamicFrom + LOOKED, pool.size);
-  for (const entry of pool.entries(dynamicFrom, end)) {
-    if (maps.length >= PAGE) return { maps, next: `dynamic:${pool.indexOf(entry.ipv4)}` };
-    if (filter === null || isIn(filter, entry)) maps.push(dynamicView(subject, entry));
+  for (let at = dynamicFrom; at < end; at += SLICE) {
+    if (at > dynamicFrom) await setImmediate();
+    // There is another pool: what is left of this one is nobody's.
+    if (subject.dataplane.keeper !== keeper) return { maps, next: null };
+    for (const entry of pool.entries(at, Math.min(at + SLICE, end))) {
+      if (maps.length >= PAGE) return { maps, next: `dynamic:${pool.indexOf(entry.ipv4)}` };
+      if (filter === null || isIn(filter, entry)) maps.push(dynamicView(subject, entry));
+    }
   }
   return { maps, next: end < pool.size ? `dynamic:${end}` : null };
 }

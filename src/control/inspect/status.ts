@@ -31,6 +31,8 @@ export interface Status {
   readonly explicitMaps: number;
   readonly dns64: Dns64Status | null;
   readonly logLevel: string;
+  /** Under way, of frames. */
+  readonly captures: number;
   /** What came in, by direction of translation, and what was dropped. */
   readonly throughput: {
     readonly intervalSec: number;
@@ -88,6 +90,7 @@ export function statusOf(subject: Subject, { intervalSec, perSec }: Rates): Stat
     explicitMaps: config.maps.length,
     dns64: dns64Status(subject),
     logLevel: subject.logLevel,
+    captures: dataplane.captures.count,
     throughput: {
       intervalSec,
       v6ToV4: side('v6'),

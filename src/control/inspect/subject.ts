@@ -1,5 +1,7 @@
 /** What the control socket and HTTP look at, and the few things that they may do. */
+import type { LevelName } from '../../shm/counters.js';
 import type { PrefixTable } from '../../shm/prefix-table.js';
+import type { Captures } from '../capture/captures.js';
 import type { Changes } from '../changes.js';
 import type { GatewayConfig, LogConfig } from '../config/types.js';
 import type { Dns64 } from '../dns64/index.js';
@@ -8,6 +10,7 @@ import type { OpenDevice } from '../queues.js';
 import type { EffectiveConfig } from '../settings.js';
 import type { WorkerState } from '../workers.js';
 import type { Assignments } from './assignments.js';
+import type { BusiestHosts } from './busiest.js';
 import type { RecentEvent } from './events.js';
 
 export interface WorkerView extends WorkerState {
@@ -19,11 +22,17 @@ export interface WorkerView extends WorkerState {
 export interface Dataplane {
   /** Sums over all workers, dead ones included. */
   readonly counters: Readonly<Record<string, number>>;
+  /** Of each `drop-` counter, the frames that came from the IPv4 side. */
+  readonly dropsFromV4: Readonly<Record<string, number>>;
+  /** How full things are now, all workers together. */
+  readonly levels: Readonly<Record<LevelName, number>>;
   readonly workers: readonly WorkerView[];
   readonly workersReplaced: number;
   readonly keeper: PoolKeeper | undefined;
   readonly explicitMaps: { readonly maps4: PrefixTable; readonly maps6: PrefixTable };
   readonly assignments: Assignments;
+  readonly captures: Captures;
+  readonly busiest: BusiestHosts;
   /** The gateway's clock. */
   nowSec(): number;
 }

@@ -217,11 +217,11 @@ export class DynamicPool {
     this.#evict(index);
   }
 
-  /** Live maps used at this second or after it. */
-  countUsedSince(sec: number): number {
+  /** Live maps used at this second or after it; of a part of the pool, those of the indexes `from` to `to` (exclusive). */
+  countUsedSince(sec: number, from = 0, to = this.#state.length): number {
     const { lastSeen } = this.#options;
     let count = 0;
-    for (let index = 0; index < this.#state.length; index++) {
+    for (let index = from; index < Math.min(to, this.#state.length); index++) {
       if (this.#state[index] === STATE_LIVE && (lastSeen[index] as number) >= sec) count++;
     }
     return count;

@@ -308,6 +308,14 @@ test('top fits its screen, with and without colour', () => {
     counters,
     dns64: { queriesUdp: 30, pending: 1 },
     activeHosts: 3,
+    busiestHosts: [
+      {
+        ipv6: '2001:db8::7',
+        ipv4: '10.64.0.9',
+        v6ToV4: throughput,
+        v4ToV6: { framesPerSec: 0, bitsPerSec: 0 },
+      },
+    ],
   } as unknown as TopEvent;
   const before = { ...event, counters: { ...counters, 'drop-7': 0 }, dns64: { queriesUdp: 10 } };
   const lines = drawTop(event, before, 2, { columns: 60, rows: 20, hasColour: false });
@@ -315,11 +323,12 @@ test('top fits its screen, with and without colour', () => {
   assert.ok(lines.every((line) => line.length <= 60 && !line.includes('\x1b')));
   assert.equal(lines[1], 'v6-to-v4  12.3 Gb/s, 1.00 Mframes/s');
   assert.match(lines[4] as string, /^DNS {7}10 queries\/s/);
-  assert.match(lines[7] as string, /^drop-7 +7 +4 \/s$/);
-  assert.ok(
-    drawTop(event, null, 1, { columns: 60, rows: 20, hasColour: true }).some((line) =>
-      line.startsWith('\x1b[1m'),
-    ),
+  assert.match(lines[6] as string, /^busiest hosts +IPv4 +v6-to-v4 +v4-to-v6 +frame$/);
+  assert.match(lines[7] as string, /^2001:db8::7 +10\.64\.0\.9 +12\.3 Gb\/s +0 b\/s/);
+  assert.match(lines[10] as string, /^drop-7 +7 +4 \/s$/);
+  assert.equal(
+    drawTop(event, null, 1, { columns: 20, rows: 20, hasColour: true })[6],
+    '\x1b[1mbusiest hosts  IPv4 \x1b[0m',
   );
   assert.deepEqual(drawTop(event, null, 1, { columns: 1, rows: 1, hasColour: false }), ['n']);
 });

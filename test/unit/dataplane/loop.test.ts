@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type FrameIo, Loop } from '#nat64d/dataplane/loop.js';
+import { Loop } from '#nat64d/dataplane/loop.js';
 import { readCounters } from '#nat64d/shm/counters.js';
-import { HEADROOM } from '#nat64d/shm/frame-ring.js';
+import { Device } from '../../helpers/device.js';
 import { HOST6 } from '../../helpers/harness.js';
 import { bytes, icmp, ipv6, udp } from '../../helpers/packet.js';
 import { makeTask } from '../../helpers/worker-task.js';
@@ -10,51 +10,6 @@ import { makeTask } from '../../helpers/worker-task.js';
 const SERVER = { src: HOST6, dst: '64:ff9b:1::8.8.8.8' };
 const datagram = (size = 64) => ipv6(SERVER, udp({}, bytes(size)));
 const echo = () => ipv6(SERVER, icmp({ type: 128 }, bytes(8)));
-
-/** A device that has these frames, and does not take those of its writes whose number is in `refuses`. */
-class Device implements FrameIo {
-  readonly asked: string[] = [];
-  written = 0;
-
-  constructor(
-    private readonly frames: Uint8Array[],
-    private readonly refuses: readonly number[] = [],
-  ) {}
-
-  readonly read: FrameIo['read'] = (_fd, ring, start, _end, _headroom, offsets, maxFrames) => {
-    this.asked.push(`read ${maxFrames}`);
-    const taken = this.frames.splice(0, maxFrames);
-    let end = start;
-    for (const [i, frame] of taken.entries()) {
-      const at = Math.ceil((end + HEADROOM) / 16) * 16;
-      ring.fill(0, at - 10, at);
-      ring.set(frame, at);
-      offsets.set([at, frame.length], 2 * i);
-      end = at + frame.length;
-    }
-    return taken.length;
-  };
-
-  readonly wait: FrameIo['wait'] = () => {
-    this.asked.push('wait');
-    return this.frames.length > 0;
-  };
-
-  readonly write: FrameIo['write'] = (_fd, _bytes, list, count, refused) => {
-    this.asked.push(`write ${count}`);
-    let refusals = 0;
-    for (let i = 0, at = 0; i < count; i++) {
-      const pieces = list[at] as number;
-      if (this.refuses.includes(this.written++)) {
-        list[at] = -pieces;
-        refusals++;
-      }
-      at += 1 + 2 * pieces;
-    }
-    refused[0] = refusals;
-    return count - refusals;
-  };
-}
 
 function serve(device: Device, coalesce: 'none' | 'all' = 'all') {
   const task = makeTask({ coalesce });

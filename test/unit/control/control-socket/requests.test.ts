@@ -108,6 +108,34 @@ test('maps of a host, of a network, and of an address of either family', async (
   await assert.rejects(client.request('maps', { host: 'example.com' }), /neither an address nor a prefix/);
 });
 
+test('a filter that fits nothing looks at a bounded number of addresses in each turn, and in each page', async () => {
+  const { subject, client } = await serve('pool4 = "10.64.0.0/15"');
+  subject.assign(HOST);
+  let turns = 0;
+  let isOver = false;
+  const count = () => {
+    turns++;
+    if (!isOver) setImmediate(count);
+  };
+  setImmediate(count);
+  const first = (await client.request('maps', { host: '2001:db8:77::/64' })) as MapPage;
+  assert.deepEqual(first, { maps: [], next: 'dynamic:65536' });
+  assert.ok(turns >= 15, `${turns} turns`);
+  const second = (await client.request('maps', { host: '2001:db8:77::/64', from: first.next })) as MapPage;
+  assert.deepEqual(second, { maps: [], next: null });
+  isOver = true;
+});
+
+test('a list of maps ends where a reload brings another pool meanwhile', async () => {
+  const { subject, client } = await serve();
+  const page = client.request('maps', { host: '2001:db8:77::/64' });
+  const { keeper } = subject.dataplane;
+  let looks = 0;
+  Object.defineProperty(subject.dataplane, 'keeper', { get: () => (++looks > 4 ? undefined : keeper) });
+  assert.deepEqual(await page, { maps: [], next: null });
+  assert.ok(looks > 4 && looks < 10, `${looks} looks`);
+});
+
 test('drop ends a dynamic map at once; one of the configuration stays', async () => {
   const { subject, client } = await serve(MAP);
   const index = subject.assign(HOST);

@@ -149,11 +149,13 @@ test('a cookie with an answer at hand: as without one, cut where both are too lo
       query.writeUInt16BE(12, plain.length - 2);
       const made = (await gate.send(query))!;
       await gate.send(query);
-      const before = { ...gate.dns64.stats };
+      const before = { ...gate.dns64.stats, types: { ...gate.dns64.stats.types } };
       const again = (await gate.send(query))!;
       const { stats } = gate.dns64;
       assert.equal(stats.fastHits, before.fastHits + 1, `${name} ${size}`);
       assert.equal(stats.queriesUdp, before.queriesUdp + 1);
+      const counted = type === 'AAAA' ? 'aaaa' : 'txt';
+      assert.deepEqual(stats.types, { ...before.types, [counted]: before.types[counted] + 1 });
       const [first, last] = [decodeReply(made), decodeReply(again)];
       assert.equal(stats.truncated - before.truncated, (first.flags & TC) !== 0 ? 1 : 0);
       assert.equal(stats.passed + stats.synthesized, before.passed + before.synthesized + 1);

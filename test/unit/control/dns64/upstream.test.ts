@@ -99,6 +99,19 @@ describe('forwarders', () => {
     });
   });
 
+  it('have the times of their answers kept, each its own, and say which of them is down', async () => {
+    const times = { ...TIMES, tryMs: 100 };
+    const run = async (upstream: Upstream) => {
+      for (let i = 0; i < 4; i++) assert.equal(await answerText(upstream), 'second');
+      const [silent, second] = upstream.forwarderStates;
+      assert.deepEqual([silent?.isDown, second?.isDown], [true, false]);
+      assert.deepEqual([silent?.latency.count, second?.latency.count], [0, 4]);
+      assert.ok((second?.latency.sumSec ?? 0) > 0 && second?.latency.cumulative.at(-1) === 4);
+      assert.match(second?.name ?? '', /^127\.0\.0\.1:\d+$/);
+    };
+    await withServers([{ '*': { silent: true } }, says('second')], run, { times });
+  });
+
   it('that are silent make way for the next after a while', async () => {
     await withServers([{ '*': { silent: true } }, says('second')], async (upstream) => {
       assert.equal(await answerText(upstream), 'second');

@@ -8,6 +8,7 @@ import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { countType, type Dns64Stats } from '#nat64d/control/dns64/stats.js';
 import { formatMetrics } from '#nat64d/control/http/exposition.js';
 import { collectMetrics } from '#nat64d/control/http/metrics.js';
 import { type HttpOptions, HttpService } from '#nat64d/control/http/service.js';
@@ -84,6 +85,12 @@ test('metrics: what is counted appears, by direction and reason', async () => {
   subject.counters['drop-ttl'] = 2;
   subject.counters['drop-v4-address'] = 4;
   subject.counters['drop-v6-address'] = 5;
+  subject.dropsFromV4['drop-ttl'] = 1;
+  subject.dropsFromV4['drop-v4-address'] = 4;
+  subject.levels['hold-frames'] = 6;
+  countType(subject.dns64?.stats as Dns64Stats, 28);
+  countType(subject.dns64?.stats as Dns64Stats, 65280);
+  subject.dns64?.forwarderStates[0]?.latency.observe(0.5);
   subject.assignments.times.observe(4e-6);
   subject.assignments.times.observe(10);
   const port = await serve(subject);
@@ -94,10 +101,25 @@ test('metrics: what is counted appears, by direction and reason', async () => {
     'nat64d_frames_received_total{direction="v6-to-v4"} 7',
     'nat64d_frames_received_total{direction="v4-to-v6"} 0',
     'nat64d_drops_total{reason="v4-no-map-destination",direction="v4-to-v6"} 3',
-    'nat64d_drops_total{reason="ttl"} 2',
-    // Of a frame of either direction.
-    'nat64d_drops_total{reason="v4-address"} 4',
-    'nat64d_drops_total{reason="v6-address"} 5',
+    'nat64d_drops_total{reason="ttl",direction="v6-to-v4"} 1',
+    'nat64d_drops_total{reason="ttl",direction="v4-to-v6"} 1',
+    'nat64d_drops_total{reason="v4-address",direction="v6-to-v4"} 0',
+    'nat64d_drops_total{reason="v4-address",direction="v4-to-v6"} 4',
+    'nat64d_drops_total{reason="v6-address",direction="v6-to-v4"} 5',
+    'nat64d_hold_frames 6',
+    'nat64d_hold_limit{of="hosts"} 1024',
+    'nat64d_captures 0',
+    'nat64d_dns_query_types_total{type="AAAA"} 1',
+    'nat64d_dns_query_types_total{type="other"} 1',
+    'nat64d_dns_query_types_total{type="A"} 0',
+    'nat64d_dns_upstream_seconds_bucket{forwarder="192.0.2.53:53",le="0.01"} 0',
+    'nat64d_dns_upstream_seconds_bucket{forwarder="192.0.2.53:53",le="1"} 1',
+    'nat64d_dns_upstream_seconds_sum{forwarder="192.0.2.53:53"} 0.5',
+    'nat64d_dns_upstream_seconds_count{forwarder="192.0.2.53:53"} 1',
+    'nat64d_dns_cache_entries{cache="answers"} 3',
+    'nat64d_dns_cache_used_bytes{cache="finished"} 200',
+    'nat64d_dns_cache_limit_bytes 1000',
+    'nat64d_dns_forwarder_up{forwarder="192.0.2.53:53"} 1',
     'nat64d_maps{state="explicit"} 1',
     'nat64d_maps{state="live"} 1',
     'nat64d_map_assignment_seconds_bucket{le="0.000002"} 0',
@@ -126,6 +148,19 @@ test('every counter of the data plane and of DNS64 is there, those that nobody h
   assert.match(text, /^nat64d_dns_cache_hits_total 43$/m);
   assert.match(text, /^# TYPE nat64d_dns_cache_bytes gauge\nnat64d_dns_cache_bytes 44$/m);
   assert.match(text, /^nat64d_dns_cookies_total\{reason="bad"\} 45$/m);
+});
+
+test('every reason of a drop is told by direction, one that knows only one by that', () => {
+  const text = metricsOf(new TestSubject());
+  const lines = text.match(/^nat64d_drops_total\{.*$/gm) ?? [];
+  assert.ok(lines.every((line) => / 0$/.test(line) && line.includes('direction=')));
+  const reasons = new Set(COUNTER_NAMES.filter((name) => name.startsWith('drop-')));
+  for (const name of reasons)
+    assert.ok(
+      lines.some((line) => line.includes(`"${name.slice('drop-'.length)}"`)),
+      name,
+    );
+  assert.equal(new Set(lines).size, lines.length);
 });
 
 test('promtool finds nothing to say of the metrics', () => {

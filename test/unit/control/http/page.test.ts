@@ -11,6 +11,9 @@ import type { HistoryColumns, PageEvent } from '#nat64d/control/http/page-data.j
 import { type HttpOptions, HttpService } from '#nat64d/control/http/service.js';
 import type { MapPage } from '#nat64d/control/inspect/maps.js';
 import { silent } from '#nat64d/control/log.js';
+import { HostRing } from '#nat64d/shm/host-ring.js';
+import { hostSample } from '#nat64d/shm/host-sample.js';
+import { address6 } from '../../../helpers/harness.js';
 import { fetchPeerWithDependencies } from '../../../helpers/peers.js';
 import { TestSubject } from '../../../helpers/subject.js';
 
@@ -35,6 +38,9 @@ async function serve(subject: TestSubject, options: Partial<HttpOptions> = {}): 
 /** Counts as if packets passed; ended with the returned function. */
 function traffic(subject: TestSubject): () => void {
   const timer = setInterval(() => {
+    const sampling = subject.sent.findLast(({ type }) => type === 'sample');
+    if (sampling?.type === 'sample' && sampling.samples !== null)
+      new HostRing(sampling.samples).push(...address6('2001:db8:1::2'), hostSample(true, 0, 1500));
     for (const [name, step] of [
       ['frames-in-v6', 100],
       ['bytes-in-v6', 150_000],
@@ -240,6 +246,7 @@ describe('in Chromium', () => {
         await page.goto(url);
         await page.getByText('serves 64:ff9b:1::/96 on nat64').waitFor();
         await page.locator('#drops td', { hasText: 'ttl' }).waitFor();
+        await page.locator('#hosts td', { hasText: '2001:db8:1::2' }).waitFor();
         assert.equal(await page.locator('.chart canvas').count(), 2);
         assert.equal(await page.locator('#maps tr').count(), 302);
         await page.locator('#search').fill('2001:db8:1::7');
