@@ -10,6 +10,7 @@
         "src/error.c",
         "src/poller.c",
         "src/process.c",
+        "src/router.c",
         "src/steering.c",
         "src/sums.c",
         "src/tun.c",

@@ -206,12 +206,12 @@ declare namespace native {
   /**
    * Words of a datagram's fields, alike for what comes and what goes:
    *
-   *   0       1       2       3     4      5        9      13         14
-   *   offset  length  family  port  scope  address  local  interface  0  0
+   *   0       1       2       3     4      5        9      13         14         15
+   *   offset  length  family  port  scope  address  local  interface  hop limit  0
    *
    * `address` (the peer's) and `local` are four words each, IPv4 as ::ffff:a.b.c.d; family is 4 or 6. `scope` is the index of
    * the interface where the peer's address is link-local, `interface` of that on which a datagram came. `local` and
-   * `interface` are 0 without `packetInfo`.
+   * `interface` are 0 without `packetInfo`. The hop limit is that of what comes in by a socket of `openRouter`; else 0.
    */
   const UDP_FIELDS: number;
 
@@ -250,6 +250,15 @@ declare namespace native {
     count: number,
     refused: Int32Array,
   ): number;
+
+  /**
+   * A raw ICMPv6 socket on one interface that hears router solicitations (ff02::2 is joined) and router advertisements, those of
+   * other programs on this machine included; what it sends has hop limit 255, and is not heard here. For `receiveBatch`, where a datagram is the ICMPv6 message,
+   * whose checksum the kernel has checked; and for `sendBatch`, port 0, where the kernel computes it. EPERM without
+   * CAP_NET_RAW; ENODEV where there is no such interface. It stays with that interface though another may get its name.
+   * Non-blocking, close-on-exec; `closeUdp` closes it.
+   */
+  function openRouter(interfaceName: string): number;
 
   /**
    * Calls `onReadable` on this thread's event loop while `fd` is readable (uv_poll, level-triggered). Keeps the loop alive

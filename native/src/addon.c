@@ -26,6 +26,7 @@ static bool define_functions(napi_env env, napi_value exports) {
       {"closeUdp", close_udp},
       {"receiveBatch", receive_batch},
       {"sendBatch", send_batch},
+      {"openRouter", open_router},
   };
   for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++) {
     napi_value function;

@@ -51,6 +51,9 @@ napi_value close_udp(napi_env env, napi_callback_info info);
 napi_value receive_batch(napi_env env, napi_callback_info info);
 napi_value send_batch(napi_env env, napi_callback_info info);
 
+/* router.c */
+napi_value open_router(napi_env env, napi_callback_info info);
+
 /* poller.c */
 bool define_poller(napi_env env, napi_value exports);
 

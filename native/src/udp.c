@@ -21,8 +21,8 @@
 /* Datagrams that one system call moves. */
 enum { BATCH = 64 };
 
-/* Words of a datagram's fields, UDP_FIELDS in all; the last two are for what may come. */
-enum { OFFSET, LENGTH, FAMILY, PORT, SCOPE, ADDRESS, LOCAL = ADDRESS + 4, INTERFACE = LOCAL + 4 };
+/* Words of a datagram's fields, UDP_FIELDS in all; the last one is for what may come. */
+enum { OFFSET, LENGTH, FAMILY, PORT, SCOPE, ADDRESS, LOCAL = ADDRESS + 4, INTERFACE = LOCAL + 4, HOP_LIMIT };
 
 static const int32_t MAPPED = 0xffff;
 
@@ -34,7 +34,7 @@ union address {
 
 union control {
   struct cmsghdr alignment;
-  uint8_t bytes[CMSG_SPACE(sizeof(struct in6_pktinfo))];
+  uint8_t bytes[CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(int))];
 };
 
 static int32_t load(const struct word_view *words, size_t index) {
@@ -244,6 +244,24 @@ static bool mishaps_argument(napi_env env, napi_value value, const char *name, s
   return true;
 }
 
+static void store_control(const struct word_view *fields, size_t at, struct cmsghdr *control) {
+  if (control->cmsg_level == IPPROTO_IP && control->cmsg_type == IP_PKTINFO) {
+    struct in_pktinfo packet;
+    memcpy(&packet, CMSG_DATA(control), sizeof packet);
+    store_address4(fields, at + LOCAL, packet.ipi_addr);
+    store(fields, at + INTERFACE, packet.ipi_ifindex);
+  } else if (control->cmsg_level == IPPROTO_IPV6 && control->cmsg_type == IPV6_PKTINFO) {
+    struct in6_pktinfo packet;
+    memcpy(&packet, CMSG_DATA(control), sizeof packet);
+    store_address6(fields, at + LOCAL, &packet.ipi6_addr);
+    store(fields, at + INTERFACE, (int32_t)packet.ipi6_ifindex);
+  } else if (control->cmsg_level == IPPROTO_IPV6 && control->cmsg_type == IPV6_HOPLIMIT) {
+    int hop_limit;
+    memcpy(&hop_limit, CMSG_DATA(control), sizeof hop_limit);
+    store(fields, at + HOP_LIMIT, hop_limit);
+  }
+}
+
 static void store_fields(const struct word_view *fields, size_t at, int64_t offset, const struct mmsghdr *message) {
   const union address *from = message->msg_hdr.msg_name;
   bool is_v4 = from->any.sa_family == AF_INET;
@@ -258,18 +276,9 @@ static void store_fields(const struct word_view *fields, size_t at, int64_t offs
   } else {
     store_address6(fields, at + ADDRESS, &from->v6.sin6_addr);
   }
-  const struct cmsghdr *control = CMSG_FIRSTHDR(&message->msg_hdr);
-  if (control == NULL) return;
-  if (control->cmsg_level == IPPROTO_IP && control->cmsg_type == IP_PKTINFO) {
-    struct in_pktinfo packet;
-    memcpy(&packet, CMSG_DATA(control), sizeof packet);
-    store_address4(fields, at + LOCAL, packet.ipi_addr);
-    store(fields, at + INTERFACE, packet.ipi_ifindex);
-  } else if (control->cmsg_level == IPPROTO_IPV6 && control->cmsg_type == IPV6_PKTINFO) {
-    struct in6_pktinfo packet;
-    memcpy(&packet, CMSG_DATA(control), sizeof packet);
-    store_address6(fields, at + LOCAL, &packet.ipi6_addr);
-    store(fields, at + INTERFACE, (int32_t)packet.ipi6_ifindex);
+  struct msghdr header = message->msg_hdr;
+  for (struct cmsghdr *control = CMSG_FIRSTHDR(&header); control != NULL; control = CMSG_NXTHDR(&header, control)) {
+    store_control(fields, at, control);
   }
 }
 

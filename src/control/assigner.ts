@@ -9,6 +9,7 @@ import type { MapPublisher } from './map-publisher.js';
 import type { DynamicPool } from './pool/dynamic-pool.js';
 import type { Workers } from './workers.js';
 
+const REFUSED_NOT_ALLOWED = -1;
 /** Questions answered before the event loop gets its turn. */
 const SLICE = 256;
 
@@ -26,6 +27,8 @@ export class Assigner {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #assignments: Assignments;
+  /** Whether a host may have a map: a worker may still ask by settings that are over. */
+  isAllowed: (host: Address6) => boolean = () => true;
   /** Whether each new map, and each refusal, is logged. */
   logsMaps = false;
 
@@ -54,7 +57,9 @@ export class Assigner {
       if (answers.ring()) workers.send(worker, { type: 'answers' });
     };
     const taken = questions.drain(SLICE, (host, askedUs) => {
-      const index = this.#pool.assign(host, this.#clock.nowSec());
+      const index = this.isAllowed(host)
+        ? this.#pool.assign(host, this.#clock.nowSec())
+        : REFUSED_NOT_ALLOWED;
       if (index < 0) {
         this.#assignments.refused++;
         this.noteFullness();

@@ -17,6 +17,9 @@ const FIXED: ReadonlyMap<string, string> = new Map([
 /** What a file calls a key otherwise than our own code does. */
 const NAMES: Readonly<Record<string, string>> = {
   'map-lifetime-sec': 'map-lifetime',
+  'interval-sec': 'interval',
+  'lifetime-sec': 'lifetime',
+  'router-lifetime-sec': 'router-lifetime',
   'max-maps-per64': 'max-maps-per-64',
   maps: 'map',
   pref64s: 'pref64',
@@ -69,7 +72,7 @@ function differingKeys(before: object, after: object, path: string): string[] {
     const kebab = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
     const key = `${path}${NAMES[kebab] ?? kebab}`;
     // Tables are looked into; what else is an object (an address, a prefix, a list) is one value.
-    const isTable = ['device', 'translation', 'dns64', 'http', 'log'].includes(name);
+    const isTable = ['advertise', 'device', 'translation', 'dns64', 'http', 'log'].includes(name);
     return isTable ? differingKeys(a as object, b as object, `${key}.`) : [key];
   });
 }

@@ -18,6 +18,7 @@ import { releaseMemoryRegularly } from './memory.js';
 import { startNameServer } from './name-server.js';
 import { buildNetdevSettings, configureNetdev, type Netdev, recoverSysctls } from './netdev/index.js';
 import { type OpenDevice, openDevice } from './queues.js';
+import { RouterAdvertisements } from './radv/index.js';
 import { type Parts, Reload } from './reload.js';
 import { type EffectiveConfig, workerCountOf } from './settings.js';
 import { inSlices } from './slices.js';
@@ -51,6 +52,7 @@ export class Gateway {
   #isSetUpKept = false;
   #stopping: Promise<void> | undefined;
   #device: OpenDevice | undefined;
+  readonly #advertisements: RouterAdvertisements;
   readonly #load: (() => GatewayConfig) | undefined;
   readonly #startedMs = performance.now();
   readonly #reloads: ReloadCounts = { done: 0, failed: 0 };
@@ -69,6 +71,7 @@ export class Gateway {
     this.#log = new RememberingLog(options.log);
     this.#load = options.load;
     this.#clock = new Clock(options.clockRate);
+    this.#advertisements = new RouterAdvertisements(() => this.#parts.dns64?.listening ?? [], this.#log);
   }
 
   /** Puts everything up. Where a part fails, what was put up before it is taken down again, and the error thrown. */
@@ -123,6 +126,9 @@ export class Gateway {
     this.#useDns64(config, await startNameServer(config, log, this.#giveWay));
     this.#undo.push(() => this.#parts.http?.close());
     if (config.http.listen.length > 0) this.#parts.http = await this.#startHttp(config);
+    // Last: hosts are told of what serves, and that it ends before it does.
+    this.#undo.push(() => this.#advertisements.close());
+    this.#advertisements.use(config);
     announce(this.#effective(config), device, this.#netdev.summary, this.#parts.dns64, log);
   }
 
@@ -147,6 +153,7 @@ export class Gateway {
       steering: device.steering,
       dataplane: translation,
       dns64: this.#parts.dns64,
+      advertisers: this.#advertisements.advertisers,
       reloads: this.#reloads,
       recent: log,
       get logLevel() {
@@ -285,6 +292,7 @@ export class Gateway {
       giveWay: this.#giveWay,
     }).run(this.#config, after);
     this.#config = after;
+    this.#advertisements.use(after);
   }
 
   /** Runs one change of what is in force after the other. */

@@ -1,6 +1,7 @@
 /** The addresses that this machine's interfaces have, as the kernel tells now. */
 import { type NetworkInterfaceInfo, networkInterfaces } from 'node:os';
 import {
+  type Address6,
   mask4,
   maskAddress6,
   type Prefix4,
@@ -22,6 +23,35 @@ function read({ cidr }: NetworkInterfaceInfo): InterfaceAddress[] {
 /** The addresses of one interface; none while it is down. */
 export function interfaceAddresses(name: string): InterfaceAddress[] {
   return (networkInterfaces()[name] ?? []).flatMap(read);
+}
+
+/** An interface that is up, as its neighbours see it. */
+export interface Link {
+  readonly name: string;
+  readonly index: number;
+  readonly linkLocal: Address6;
+  /** The others. */
+  readonly addresses: readonly Address6[];
+  /** Null where it has none, as a tunnel. */
+  readonly linkLayerAddress: Uint8Array | null;
+}
+
+/** An interface with a link-local address; null where there is none of this name, or it is down. */
+export function linkOf(name: string): Link | null {
+  const all = (networkInterfaces()[name] ?? []).flatMap((one) => {
+    const address = one.family === 'IPv6' ? parseAddress6(one.address) : null;
+    return address === null ? [] : [{ address, index: one.scopeid ?? 0, mac: one.mac }];
+  });
+  const own = all.find(({ index }) => index !== 0);
+  if (own === undefined) return null;
+  const octets = Uint8Array.from(own.mac.split(':'), (octet) => Number.parseInt(octet, 16));
+  return {
+    name,
+    index: own.index,
+    linkLocal: own.address,
+    addresses: all.filter(({ index }) => index === 0).map(({ address }) => address),
+    linkLayerAddress: octets.some((octet) => octet !== 0) ? octets : null,
+  };
 }
 
 /** Every address of these interfaces that a server can listen on now, link-local ones with their zone. '*' is every interface. */

@@ -1,5 +1,6 @@
 /** The dynamic pool of a configuration, with the table that workers read and the assigner that answers them. */
 import { randomFillSync } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import { createHostTable, type HostTableBuffers } from '../shm/host-table.js';
 import { createPrefixTable, PrefixTable } from '../shm/prefix-table.js';
 import type { Address6, Prefix4 } from '../wire/address.js';
@@ -11,7 +12,7 @@ import type { Assignments } from './inspect/assignments.js';
 import type { Log } from './log.js';
 import { MapPublisher } from './map-publisher.js';
 import { DynamicPool, type LineProblem, type StoredEntry } from './pool/dynamic-pool.js';
-import { type EffectiveConfig, reservedAddresses } from './settings.js';
+import { allowedHosts, type EffectiveConfig, reservedAddresses } from './settings.js';
 
 const DORMANT_SEC = 14 * 86400;
 /** Maps looked at in one go, so that DNS is served in between. */
@@ -45,6 +46,8 @@ export class PoolKeeper {
   #table = new PrefixTable(createPrefixTable([], 6));
   /** Hosts that got an address since `adopt`, until `settle`. */
   #recent: Address6[] | null = null;
+  /** What decides about who may have a map, as every map here has been judged by. */
+  #allowed: Pick<EffectiveConfig, 'allowFrom' | 'pref64' | 'deviceAddresses'> | undefined;
   /** Indexes of maps that do not run out. */
   readonly #pinned = new Set<number>();
 
@@ -86,12 +89,21 @@ export class PoolKeeper {
   adopt(config: EffectiveConfig, maps6: SharedArrayBuffer): void {
     this.assigner.logsMaps = config.log.packets.includes('dyn');
     this.pool.setReserved(reservedAddresses(config));
-    // A large pool takes a while to look through.
-    if (config.maps !== this.#maps) {
+    const { allowFrom, pref64, deviceAddresses } = config;
+    const concern = { allowFrom, pref64, deviceAddresses };
+    const isAllowedAsBefore = isDeepStrictEqual(concern, this.#allowed);
+    this.#allowed = concern;
+    if (!isAllowedAsBefore) this.assigner.isAllowed = allowedHosts(config);
+    const areSameMaps = config.maps === this.#maps;
+    if (!areSameMaps) {
       this.#maps = config.maps;
       this.#table = new PrefixTable(maps6);
       this.#recent = [];
-      if (!this.#table.isEmpty) this.pool.evictHosts((host) => this.#isExplicit(host));
+    }
+    // A large pool takes a while to look through.
+    if (!isAllowedAsBefore || (!areSameMaps && !this.#table.isEmpty)) {
+      const { isAllowed } = this.assigner;
+      this.pool.evictHosts((host) => !isAllowed(host) || this.#isExplicit(host));
     }
     // Before another host gets the address of one that was pinned.
     for (const index of this.#pinned) if (this.pool.entry(index) === null) this.#pinned.delete(index);

@@ -1,7 +1,15 @@
 /** What of a configuration concerns the workers and the pool. */
 import { cpus } from 'node:os';
+import { createPrefixSet, PrefixTable } from '../shm/prefix-table.js';
 import type { TranslatorSettings } from '../shm/worker-task.js';
-import type { Address6, Prefix4 } from '../wire/address.js';
+import {
+  type Address6,
+  equalAddress6,
+  GLOBAL_AND_UNIQUE_LOCAL,
+  type Prefix4,
+  type Prefix6,
+  prefix6Contains,
+} from '../wire/address.js';
 import type { ExplicitMap, GatewayConfig, InterfaceAddress } from './config/types.js';
 
 /** A configuration with what the file system and the kernel add to it. */
@@ -25,6 +33,27 @@ export function coalescing({ device, offloads }: EffectiveConfig): TranslatorSet
   return offloads.includes('USO4') ? 'all' : 'tcp';
 }
 
+/** Where hosts may send from, if no explicit map names them. */
+export function allowedSources({ allowFrom }: Pick<GatewayConfig, 'allowFrom'>): readonly Prefix6[] {
+  return allowFrom ?? GLOBAL_AND_UNIQUE_LOCAL;
+}
+
+/**
+ * Whether a host may have a dynamic map, as the translator judges one that has none (`checkHost6`). The kernel's own addresses on the
+ * device are its hosts, too.
+ */
+export function allowedHosts(
+  config: Pick<EffectiveConfig, 'allowFrom' | 'pref64' | 'deviceAddresses'>,
+): (host: Address6) => boolean {
+  const { pref64, deviceAddresses } = config;
+  const allowed = new PrefixTable(createPrefixSet(allowedSources(config)));
+  const onDevice = deviceAddresses.flatMap((on) => (on.family === 6 ? [on] : []));
+  return (host) => {
+    if (onDevice.some(({ address }) => equalAddress6(address, host))) return true;
+    return (pref64 === null || !prefix6Contains(pref64, host)) && allowed.find6(...host) >= 0;
+  };
+}
+
 /** The part of the configuration that the translators need. */
 export function translatorSettings(config: EffectiveConfig): TranslatorSettings {
   const { translation, device, deviceAddresses } = config;
@@ -34,6 +63,7 @@ export function translatorSettings(config: EffectiveConfig): TranslatorSettings 
     ipv4Address: config.ipv4Address,
     ipv6Address: config.ipv6Address,
     pool4: config.pool4,
+    allowFrom: allowedSources(config),
     deviceAddresses4: deviceAddresses.flatMap((a) => (a.family === 4 ? [a.address] : [])),
     deviceAddresses6: deviceAddresses.flatMap((a) => (a.family === 6 ? [a.address] : ([] as Address6[]))),
     ipv6Mtu: translation.ipv6Mtu ?? device.mtu,

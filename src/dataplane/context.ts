@@ -5,7 +5,7 @@
 import { counter, DROPS_FROM_V4, workerCounters } from '../shm/counters.js';
 import { LIST_WORDS, SCRATCH_START } from '../shm/frame-ring.js';
 import { HostTable } from '../shm/host-table.js';
-import { PrefixTable } from '../shm/prefix-table.js';
+import { createPrefixSet, PrefixTable } from '../shm/prefix-table.js';
 import type { Tables, WorkerTask } from '../shm/worker-task.js';
 import { maskWord6 } from '../wire/address.js';
 import { WELL_KNOWN_PREFIX } from '../wire/rfc6052.js';
@@ -43,6 +43,8 @@ export class Context {
   hosts!: HostTable;
   maps4!: PrefixTable;
   maps6!: PrefixTable;
+  /** Where hosts may send from, beside those of explicit maps and the kernel. */
+  allowed6!: PrefixTable;
 
   // Frames to write, as the native addon takes them: pieces, then (offset, length) of each.
   readonly list = new Int32Array(new SharedArrayBuffer(LIST_WORDS * 4));
@@ -173,6 +175,7 @@ export class Context {
     this.hosts = new HostTable(tables.hosts);
     this.maps4 = new PrefixTable(tables.maps4);
     this.maps6 = new PrefixTable(tables.maps6);
+    this.allowed6 = new PrefixTable(createPrefixSet(s.allowFrom));
     // The index of another table says nothing about this one.
     this.recentGeneration = 0;
 

@@ -27,6 +27,7 @@ import { count, FORWARD } from './context.js';
 import { emitPlain } from './emit.js';
 import { DROP_ROUTING, walkExtensionHeaders } from './extension-headers.js';
 import { writeIpv4Header, writeIpv6Header } from './headers.js';
+import { checkHost6, isFromPool } from './resolve.js';
 
 const SENT = counter('icmp-errors-sent');
 const SUPPRESSED = counter('icmp-errors-suppressed');
@@ -72,6 +73,7 @@ export function sendIcmp4Error(
   if ((get16(u8, offset + IPV4_FRAGMENT) & IPV4_OFFSET_MASK) !== 0) return;
   const source = dv.getInt32(offset + IPV4_SOURCE);
   if (!isHost4(source) || !isHost4(dv.getInt32(offset + IPV4_DESTINATION))) return;
+  if (isFromPool(ctx, source)) return;
   const upper = offset + ((u8[offset] as number) & 15) * 4;
   if (u8[offset + IPV4_PROTOCOL] === PROTO_ICMP) {
     // What cannot be shown to be no error is left unanswered.
@@ -112,6 +114,8 @@ export function sendIcmp6Error(
   const isMulticast = s0 >>> 24 === 0xff;
   const isUnspecifiedOrLoopback = s0 === 0 && s1 === 0 && s2 === 0 && s3 >>> 1 === 0;
   if (isMulticast || isUnspecifiedOrLoopback) return;
+  // A forged source is somebody who has not asked.
+  if (checkHost6(ctx, s0, s1, s2, s3) !== FORWARD) return;
   const walk = walkExtensionHeaders(ctx, offset, offset + length);
   // What cannot be shown to be no error is left unanswered.
   if ((walk !== FORWARD && walk !== DROP_ROUTING) || ctx.fragmentOffset !== 0) return;

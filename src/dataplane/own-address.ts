@@ -32,7 +32,15 @@ import { emitPlain } from './emit.js';
 import { DROP_ROUTING, walkExtensionHeaders } from './extension-headers.js';
 import { writeIpv4Header, writeIpv6Header } from './headers.js';
 import { sendIcmp4Error, sendIcmp6Error } from './icmp-error.js';
-import { DROP_V4_ADDRESS, DROP_V6_ADDRESS, isForbidden4, isForbidden6 } from './resolve.js';
+import {
+  checkHost6,
+  DROP_FROM_POOL,
+  DROP_V4_ADDRESS,
+  DROP_V6_ADDRESS,
+  isForbidden4,
+  isForbidden6,
+  isFromPool,
+} from './resolve.js';
 
 const SELF_ANSWERED = counter('self-answered');
 const OWN_TTL = 64;
@@ -44,6 +52,7 @@ export function receiveOwn4(ctx: Context, offset: number, length: number): numbe
   const upper = offset + headerLength;
   const source = dv.getInt32(offset + IPV4_SOURCE);
   if (isForbidden4(ctx, source)) return DROP_V4_ADDRESS;
+  if (isFromPool(ctx, source)) return DROP_FROM_POOL;
   if (u8[offset + IPV4_PROTOCOL] !== PROTO_ICMP) {
     sendIcmp4Error(ctx, offset, length, ICMP4_DEST_UNREACHABLE, ICMP4_PROTOCOL_UNREACHABLE, 0);
     return DROP_SELF;
@@ -75,6 +84,8 @@ export function receiveOwn6(ctx: Context, offset: number, length: number): numbe
   const s2 = dv.getInt32(offset + IPV6_SOURCE + 8);
   const s3 = dv.getInt32(offset + IPV6_SOURCE + 12);
   if (isForbidden6(s0, s1, s2, s3)) return DROP_V6_ADDRESS;
+  const refusal = checkHost6(ctx, s0, s1, s2, s3);
+  if (refusal !== FORWARD) return refusal;
   if (walk === DROP_ROUTING) {
     sendIcmp6Error(ctx, offset, length, ICMP6_PARAMETER_PROBLEM, ICMP6_ERRONEOUS_HEADER, ctx.pointer);
   }

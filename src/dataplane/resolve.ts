@@ -13,7 +13,9 @@ export const DROP_V4_ADDRESS = counter('drop-v4-address');
 export const DROP_V6_ADDRESS = counter('drop-v6-address');
 export const DROP_NON_GLOBAL = counter('drop-non-global');
 export const DROP_NO_SOURCE = counter('drop-v4-no-map-source');
-const DROP_FROM_POOL = counter('drop-v4-source-in-pool4');
+export const DROP_IN_PREF64 = counter('drop-v6-source-in-pref64');
+export const DROP_NOT_ALLOWED = counter('drop-v6-source-not-allowed');
+export const DROP_FROM_POOL = counter('drop-v4-source-in-pool4');
 
 /** Whether an IPv4 address is never forwarded unless an explicit map names it: no host of any network we reach. */
 export function isForbidden4(ctx: Context, address: number): boolean {
@@ -48,6 +50,35 @@ export function isDevice6(ctx: Context, w0: number, w1: number, w2: number, w3: 
     if (words[i] === w0 && words[i + 1] === w1 && words[i + 2] === w2 && words[i + 3] === w3) return true;
   }
   return false;
+}
+
+/** Whether an IPv6 address is one that routers have: global or unique-local. */
+function isRouters6(w0: number): boolean {
+  return w0 >>> 29 === 1 || w0 >>> 25 === 0x7e;
+}
+
+/**
+ * FORWARD, or why no host may send from this IPv6 address. Not cheap: what has a dynamic map has passed it already, and is not asked
+ * again (`Assigner` and `PoolKeeper` keep to the same rule), nor is what has an explicit one.
+ */
+export function checkHost6(ctx: Context, w0: number, w1: number, w2: number, w3: number): number {
+  if (!ctx.maps6.isEmpty && ctx.maps6.find6(w0, w1, w2, w3) >= 0) return FORWARD;
+  if (isDevice6(ctx, w0, w1, w2, w3)) return FORWARD;
+  // Of a CLAT, those are the hosts of the IPv4 internet.
+  if (isInPref64(ctx, w0, w1, w2)) return ctx.clat ? FORWARD : DROP_IN_PREF64;
+  return ctx.allowed6.find6(w0, w1, w2, w3) >= 0 ? FORWARD : DROP_NOT_ALLOWED;
+}
+
+/** The same of the source of an ICMP error: routers need not be where hosts are. */
+export function checkRouter6(ctx: Context, w0: number, w1: number, w2: number, w3: number): number {
+  return isRouters6(w0) ? FORWARD : checkHost6(ctx, w0, w1, w2, w3);
+}
+
+/** Whether an IPv4 source is of a host of the pool. These are behind us: nobody in front may speak for them, but the kernel. */
+export function isFromPool(ctx: Context, source: number): boolean {
+  if (poolIndex(ctx, source) < 0 || ctx.device4.includes(source)) return false;
+  // With a CLAT, whom explicit maps name is in front of us.
+  return !ctx.clat || ctx.maps4.isEmpty || ctx.maps4.find4(source) < 0;
 }
 
 /** 32 bits of an IPv6 address from bit `from` on (0 to 127; zeros behind the end). */
@@ -182,8 +213,7 @@ export function embedForClat(ctx: Context, source: number, destination: number):
 /** FORWARD, or why a source without an explicit map may not be represented under pref64. */
 export function checkSource(ctx: Context, source: number): number {
   if (source === ctx.own4) return DROP_LOOP;
-  // The pool's hosts are behind us: nobody in front may speak for them. The kernel's own addresses may lie in it.
-  if (poolIndex(ctx, source) >= 0 && !ctx.device4.includes(source)) return DROP_FROM_POOL;
+  if (isFromPool(ctx, source)) return DROP_FROM_POOL;
   const refusal = checkRepresentable(ctx, source);
   return refusal === DROP_NON_GLOBAL ? DROP_NO_SOURCE : refusal;
 }

@@ -60,6 +60,7 @@ import { checkOffload, emitTranslated, upperHeaderLength } from './offload.js';
 import { receiveOwn4 } from './own-address.js';
 import {
   checkSource,
+  DROP_FROM_POOL,
   DROP_NO_SOURCE,
   DROP_V4_ADDRESS,
   embed,
@@ -67,6 +68,7 @@ import {
   hostOf4,
   isDevice6,
   isForbidden4,
+  isFromPool,
   isInPref64,
   mapTo6,
 } from './resolve.js';
@@ -134,6 +136,9 @@ export function translateV4ToV6(ctx: Context, offset: number, length: number): n
       sendIcmp4Error(ctx, offset, total, ICMP4_DEST_UNREACHABLE, ICMP4_HOST_ADMIN_PROHIBITED, 0);
       return refusal;
     }
+  } else if (isFromPool(ctx, s4)) {
+    // An explicit map may name an address of the pool, too.
+    return DROP_FROM_POOL;
   }
   const s0 = ctx.found0;
   const s1 = ctx.found1;

@@ -53,8 +53,11 @@ import { clampMss } from './mss.js';
 import { checkOffload, emitTranslated, upperHeaderLength } from './offload.js';
 import { receiveOwn6 } from './own-address.js';
 import {
+  checkHost6,
   checkRepresentable,
+  checkRouter6,
   checkSource,
+  DROP_IN_PREF64,
   DROP_V6_ADDRESS,
   extract,
   hostOf4,
@@ -74,7 +77,6 @@ import { translateV4ToV6 } from './translate-v4-to-v6.js';
 const TRANSLATED = counter('translated-v6-to-v4');
 const HAIRPINNED = counter('hairpinned');
 const DROP_MALFORMED = counter('drop-v6-malformed');
-const DROP_IN_PREF64 = counter('drop-v6-source-in-pref64');
 const DROP_NO_DESTINATION = counter('drop-v6-no-map-destination');
 const DROP_NO_SOURCE = counter('drop-v6-no-map-source');
 const DROP_FRAGMENT = counter('drop-fragment-malformed');
@@ -179,7 +181,8 @@ export function translateV6ToV4(ctx: Context, offset: number, length: number): n
   if (ctx.gsoType !== 0) {
     const upperHeader = upperHeaderLength(ctx, upper, protocol);
     segmentLength = Math.min(outLength, IPV4_HEADER + upperHeader + ctx.gsoSize);
-    segments = Math.ceil((upperLength - upperHeader) / ctx.gsoSize);
+    // One without data is a packet as well.
+    segments = Math.max(1, Math.ceil((upperLength - upperHeader) / ctx.gsoSize));
   }
   if (isIcmpError) {
     // It will be cut to fit.
@@ -333,11 +336,15 @@ function resolveUnmappedSource(
     ctx.upperOffset < offset + length &&
     (ctx.u8[ctx.upperOffset] as number) < ICMP6_FIRST_INFORMATIONAL
   ) {
+    const refusal = checkRouter6(ctx, s0, s1, s2, s3);
+    if (refusal !== FORWARD) return refusal;
     // RFC 6791: a router's error needs a source that fits, not a map of the router's own. Each router keeps to one, so that
     // traceroute shows it as one hop.
     ctx.found4 = (ctx.icmpSource4 + (((s0 ^ s1 ^ s2 ^ s3) >>> 0) % ctx.icmpSourceCount)) | 0;
     return FORWARD;
   }
+  const refusal = checkHost6(ctx, s0, s1, s2, s3);
+  if (refusal !== FORWARD) return refusal;
   if (ctx.poolFull !== 0 || ctx.hosts.size === 0) return refuseSource(ctx, offset, length);
   ctx.host0 = s0;
   ctx.host1 = s1;

@@ -39,6 +39,7 @@ export const COUNTER_NAMES = [
   'drop-v4-address',
   'drop-v6-address',
   'drop-v6-source-in-pref64',
+  'drop-v6-source-not-allowed',
   'drop-v4-source-in-pool4',
   'drop-loop',
   'drop-non-global',

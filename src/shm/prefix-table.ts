@@ -134,6 +134,15 @@ export function* buildPrefixTable(
   return buffer;
 }
 
+/** Builds a table in which only whether an address is found counts. */
+export function createPrefixSet(prefixes: readonly Prefix6[]): SharedArrayBuffer {
+  const nothing = { address: 0, length: 32 };
+  return createPrefixTable(
+    prefixes.map((ipv6) => ({ ipv4: nothing, ipv6 })),
+    6,
+  );
+}
+
 /** The slots of a table in the making; at most half of them are in use. */
 class SlotHash {
   words: Int32Array;

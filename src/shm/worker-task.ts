@@ -12,6 +12,8 @@ export interface TranslatorSettings {
   readonly ipv4Address: number;
   readonly ipv6Address: Address6;
   readonly pool4: Prefix4 | null;
+  /** Where hosts may send from, beside those of explicit maps and the kernel. */
+  readonly allowFrom: readonly Prefix6[];
   /** The kernel's addresses on the device: the only ones in pref64 and pool4 that may be sources. */
   readonly deviceAddresses4: readonly number[];
   readonly deviceAddresses6: readonly Address6[];

@@ -23,6 +23,12 @@ export interface Prefix6 {
 
 export const UNSPECIFIED6: Address6 = [0, 0, 0, 0];
 
+/** Global unicast (RFC 4291 section 2.4, as far as IANA has opened it) and unique-local (RFC 4193) addresses. */
+export const GLOBAL_AND_UNIQUE_LOCAL: readonly Prefix6[] = [
+  { address: [0x20000000, 0, 0, 0], length: 3 },
+  { address: [0xfc000000 | 0, 0, 0, 0], length: 7 },
+];
+
 const DOT = 0x2e;
 const COLON = 0x3a;
 const ZERO = 0x30;

@@ -11,6 +11,7 @@ import { createPrefixTable } from '#nat64d/shm/prefix-table.js';
 import type { TranslatorSettings } from '#nat64d/shm/worker-task.js';
 import {
   type Address6,
+  GLOBAL_AND_UNIQUE_LOCAL,
   parseAddress4,
   parseAddress6,
   parsePrefix4,
@@ -75,6 +76,7 @@ export const DEFAULT_SETTINGS: TranslatorSettings = {
   ipv4Address: address4('10.64.0.1'),
   ipv6Address: address6('64:ff9b:1::10.64.0.1'),
   pool4: prefix4('10.64.0.0/16'),
+  allowFrom: GLOBAL_AND_UNIQUE_LOCAL,
   deviceAddresses4: [address4('10.64.0.2')],
   deviceAddresses6: [address6('64:ff9b:1::10.64.0.2')],
   ipv6Mtu: 1500,

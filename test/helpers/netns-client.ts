@@ -37,9 +37,11 @@ async function transfer(verb: 'GET' | 'PUT', bytes: number, seconds = 0): Promis
     if (verb === 'GET') hash.update(data);
     else text += data;
   });
+  // The answer may be here before the upload's last pause is over.
+  const ended = once(socket, 'end');
   socket.write(`${verb} ${bytes}\n`);
   if (verb === 'PUT') await upload(socket, patternBytes(bytes), seconds);
-  await once(socket, 'end');
+  await ended;
   socket.destroy();
   return verb === 'GET' ? hash.digest('hex') : text;
 }

@@ -30,6 +30,7 @@ export class TestSubject implements Subject {
   readonly reloads = { done: 0, failed: 0 };
   readonly recent = new RememberingLog({ ...silent, level: 'info' });
   readonly notes: string[] = [];
+  advertisers: Subject['advertisers'] = [];
   readonly counters: Record<string, number> = Object.fromEntries(COUNTER_NAMES.map((name) => [name, 0]));
   readonly assignments = new Assignments();
   readonly dropsFromV4: Record<string, number> = {};

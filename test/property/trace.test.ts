@@ -11,7 +11,7 @@ import { TestSubject } from '../helpers/subject.js';
 const CONFIGURATIONS = [
   '',
   '[[map]]\nipv4 = "198.51.100.0/24"\nipv6 = "2001:db8:9::/120"\n[[map]]\nipv4 = "198.51.100.8"\nipv6 = "2001:db8:8::8"\n[[map]]\nipv4 = "10.64.0.128/25"\nipv6 = "2001:db8:a::/64"\n',
-  'pref64 = "64:ff9b::/96"\npool4 = "8.8.0.0/16"\n',
+  'pref64 = "64:ff9b::/96"\npool4 = "8.8.0.0/16"\nallow-from = ["2001:db8:1::/64", "2001:db8:9::/121"]\n',
   'pref64 = "2001:db8:64::/48"\npool4 = "10.64.0.0/24"\n[translation]\nclat = true\nforward-class-e = true\n[[map]]\nipv4 = "198.51.100.8"\nipv6 = "2001:db8:8::8"\n',
   'pref64 = false\npool4 = false\nipv4-address = "192.0.2.1"\nipv6-address = "2001:db8::1"\n[[map]]\nipv4 = "198.51.100.0/24"\nipv6 = "2001:db8:9::/120"\n[[map]]\nipv4 = "198.51.100.8"\nipv6 = "2001:db8:8::8"\n',
 ];

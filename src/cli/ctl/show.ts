@@ -27,6 +27,7 @@ export function showStatus(status: Status): string {
     ['dns64', dns64 === null ? 'off' : `on ${dns64.listening.join(', ') || 'no address'}`],
     ...(dns64 === null ? [] : [['', `asks ${dns64.forwarders.join(', ') || 'nobody'}`] as const]),
     ...(dns64?.failures ?? []).map((failure) => ['', failure] as const),
+    ...status.advertise.map((one) => ['advertising', showAdvertised(one)] as const),
     ['log level', status.logLevel],
     ...(status.captures === 0 ? [] : [['captures', formatCount(status.captures)] as const]),
     ['v6-to-v4', showThroughput(throughput.v6ToV4)],
@@ -39,6 +40,17 @@ function showPool({ pool4, capacity, free, live, dormant, pinned }: NonNullable<
   const percent = capacity === 0 ? 0 : (100 * live) / capacity;
   const pins = pinned === 0 ? '' : ` (${formatCount(pinned)} pinned)`;
   return `${pool4}: ${formatCount(live)} live${pins} of ${formatCount(capacity)} (${percent.toFixed(1)} %), ${formatCount(dormant)} at rest, ${formatCount(free)} free`;
+}
+
+function showAdvertised(on: Status['advertise'][number]): string {
+  if (on.trouble !== null) return `not on ${on.interface}: ${on.trouble}`;
+  const told = [
+    `pref64 ${on.pref64 ?? 'none'}`,
+    `DNS ${on.dns.join(' ') || 'none'}`,
+    ...(on.prefix === null ? [] : [`prefix ${on.prefix}`]),
+    ...(on.routerLifetimeSec === 0 ? [] : [`default router for ${on.routerLifetimeSec} s`]),
+  ];
+  return `on ${on.interface}: ${told.join(', ')}`;
 }
 
 export function showThroughput({ framesPerSec, bitsPerSec }: Throughput): string {

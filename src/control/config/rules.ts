@@ -63,7 +63,7 @@ export function complete(
   file: string,
   own: { [K in keyof Addresses]: NonNullable<Addresses[K]> },
 ): GatewayConfig {
-  const { translation, dns64 } = input;
+  const { advertise, translation, dns64 } = input;
   const synthesis = synthesisOf(dns64, DEFAULT_SYNTHESIS);
   return {
     file,
@@ -76,6 +76,7 @@ export function complete(
     ipv4Address: own.ipv4Address,
     ipv6Address: own.ipv6Address,
     pool4: input.pool4 === false ? null : input.pool4,
+    allowFrom: input['allow-from'] ?? null,
     maps: input.map,
     mapFile: input['map-file'] ?? null,
     mapLifetimeSec: input['map-lifetime'],
@@ -104,6 +105,16 @@ export function complete(
       clat: translation.clat,
       icmpErrorsPerSec: translation['icmp-errors-per-sec'],
       icmpErrorBurst: translation['icmp-error-burst'],
+    },
+    advertise: {
+      interfaces: [...new Set(advertise.interfaces)],
+      dnsServers: advertise['dns-servers'] ?? null,
+      intervalSec: advertise.interval,
+      lifetimeSec: advertise.lifetime ?? null,
+      mtu: advertise.mtu ?? null,
+      prefix: advertise.prefix ?? null,
+      route: advertise.route,
+      routerLifetimeSec: advertise['router-lifetime'],
     },
     dns64: {
       enabled: dns64.enabled && (input.pref64 !== false || dns64.pref64 !== undefined),

@@ -1,6 +1,7 @@
 /** The keys of the configuration file, what each may hold, and its default. Rules between keys are in rules.ts. */
 import { z } from 'zod';
 import {
+  type Address6,
   maskAddress6,
   type Prefix4,
   type Prefix6,
@@ -10,6 +11,7 @@ import {
   parsePrefix6,
 } from '../../wire/address.js';
 import { PREF64_LENGTHS } from '../../wire/rfc6052.js';
+import { PREF64_MAX_LIFETIME_SEC } from '../../wire/router-discovery.js';
 import { readCertificates } from './certificates.js';
 import { FORWARDER_ALLOWED, readForwarder } from './forwarder.js';
 import { readInterfaceName } from './interface-name.js';
@@ -209,6 +211,50 @@ export function readDomain(value: string): string | null {
 
 const domain = text(readDomain, "it must be a name, as in 'example.com'");
 
+function readLinkPrefix(value: string): Prefix6 | null {
+  const prefix = parsePrefix6(value);
+  if (prefix === null || prefix.length !== 64) return null;
+  // Global unicast and unique-local.
+  const top = prefix.address[0] >>> 24;
+  return top >>> 5 === 1 || top >>> 1 === 0x7e ? prefix : null;
+}
+
+/** No host could ask a multicast address, :: or ::1. */
+function readServer6(value: string): Address6 | null {
+  const address = parseAddress6(value);
+  if (address === null || address[0] >>> 24 === 0xff) return null;
+  return address[0] === 0 && address[1] === 0 && address[2] === 0 && address[3] >>> 1 === 0 ? null : address;
+}
+
+/** Router advertisements must not be fragmented (RFC 6980 section 5). */
+const MAX_SERVERS = 16;
+
+/** RFC 4861 section 6.2.1; RFC 8319 section 4 for the router's lifetime. */
+const advertise = table({
+  interfaces: list(text(readInterfaceName, `it must be ${NAME}`)).default([]),
+  'dns-servers': list(text(readServer6, 'it must be an IPv6 address that hosts can ask'))
+    .max(MAX_SERVERS, { error: `more than ${MAX_SERVERS} are not allowed` })
+    .optional(),
+  interval: integer(4, 1800).default(600),
+  lifetime: integer(4, PREF64_MAX_LIFETIME_SEC).optional(),
+  mtu: integer(1280, 65535).optional(),
+  prefix: text(
+    readLinkPrefix,
+    "it must be a global or unique-local IPv6 prefix of length 64, as in '2001:db8:1::/64'",
+  ).optional(),
+  route: boolean.default(true),
+  'router-lifetime': integer(0, 65535).default(0),
+}).superRefine((given, ctx) => {
+  // What is told must not end before it is told again.
+  for (const key of ['lifetime', 'router-lifetime'] as const) {
+    const value = given[key];
+    if (value === undefined || value >= given.interval || (key === 'router-lifetime' && value === 0))
+      continue;
+    const message = `${value} is not allowed; it must be at least interval (${given.interval})${key === 'lifetime' ? '' : ', or 0'}`;
+    ctx.addIssue({ code: 'custom', path: [key], message });
+  }
+});
+
 /** Keys of [dns64] that a [[dns64.policy]] may have, too. */
 const synthesis = {
   synthesize: boolean.optional(),
@@ -249,6 +295,7 @@ export const schema = table({
   'ipv4-address': text(parseAddress4, 'it must be an IPv4 address').optional(),
   'ipv6-address': text(parseAddress6, 'it must be an IPv6 address').optional(),
   pool4: pool4.prefault('10.64.0.0/16'),
+  'allow-from': list(anyPrefix6).optional(),
   'map-lifetime': integer(1, 1_000_000).default(7440),
   'max-maps-per-64': integer(0, 1_000_000_000).default(256),
   workers: integer(0, 64).default(0),
@@ -299,6 +346,7 @@ export const schema = table({
     'icmp-errors-per-sec': integer(0, 1_000_000).default(1000),
     'icmp-error-burst': integer(0, 1_000_000).default(50),
   }).prefault({}),
+  advertise: advertise.prefault({}),
   dns64: table({
     enabled: boolean.default(true),
     required: boolean.default(false),
@@ -356,7 +404,7 @@ export type FileSynthesis = Omit<z.output<typeof policy>, 'clients'>;
 const KEYS: ReadonlyMap<string, readonly string[]> = new Map([
   ['', Object.keys(schema.shape)],
   ['map', Object.keys(schema.shape.map.unwrap().element.shape)],
-  ...(['device', 'translation', 'dns64', 'http', 'log'] as const).map(
+  ...(['device', 'translation', 'dns64', 'http', 'log', 'advertise'] as const).map(
     (name) => [name, Object.keys(schema.shape[name].unwrap().shape)] as const,
   ),
   ['dns64.policy', Object.keys(policy.shape)],

@@ -20,7 +20,7 @@ type Line = [string, Value | null, Value | null];
 /** Every key of the configuration that differs from its default, in the order of the sample file. */
 export function formatToml(config: GatewayConfig): string {
   const standard = parseConfig('', config.file);
-  const { device, translation, dns64, http, log } = config;
+  const { advertise, device, translation, dns64, http, log } = config;
   const tables: [string, Line[]][] = [
     [
       '',
@@ -28,6 +28,7 @@ export function formatToml(config: GatewayConfig): string {
         ['pref64', prefix6OrFalse(config), prefix6OrFalse(standard)],
         ['wkpf-strict', config.wkpfStrict, standard.wkpfStrict],
         ['pool4', pool4OrFalse(config), pool4OrFalse(standard)],
+        ['allow-from', config.allowFrom?.map(showPrefix) ?? null, null],
         ['map-lifetime', config.mapLifetimeSec, standard.mapLifetimeSec],
         ['max-maps-per-64', config.maxMapsPer64, standard.maxMapsPer64],
         // What follows from other keys is written out: it stays what it was when those change.
@@ -72,6 +73,19 @@ export function formatToml(config: GatewayConfig): string {
         ['clat', translation.clat, standard.translation.clat],
         ['icmp-errors-per-sec', translation.icmpErrorsPerSec, standard.translation.icmpErrorsPerSec],
         ['icmp-error-burst', translation.icmpErrorBurst, standard.translation.icmpErrorBurst],
+      ],
+    ],
+    [
+      'advertise',
+      [
+        ['interfaces', advertise.interfaces, []],
+        ['dns-servers', advertise.dnsServers?.map(formatAddress6) ?? null, null],
+        ['interval', advertise.intervalSec, standard.advertise.intervalSec],
+        ['lifetime', advertise.lifetimeSec, null],
+        ['mtu', advertise.mtu, null],
+        ['prefix', advertise.prefix && formatPrefix6(advertise.prefix), null],
+        ['route', advertise.route, standard.advertise.route],
+        ['router-lifetime', advertise.routerLifetimeSec, standard.advertise.routerLifetimeSec],
       ],
     ],
     [

@@ -72,6 +72,25 @@ export interface TranslationConfig {
   readonly icmpErrorBurst: number;
 }
 
+/** Router advertisements that tell hosts of the gateway. */
+export interface AdvertiseConfig {
+  /** Where they are sent. Empty: none are. */
+  readonly interfaces: readonly string[];
+  /** Name servers to tell of. Null: the addresses that DNS64 answers on. */
+  readonly dnsServers: readonly Address6[] | null;
+  /** The longest time between two. */
+  readonly intervalSec: number;
+  /** How long hosts keep what they are told. Null: three intervals. */
+  readonly lifetimeSec: number | null;
+  readonly mtu: number | null;
+  /** Hosts make addresses under it. Null: they learn that elsewhere. */
+  readonly prefix: Prefix6 | null;
+  /** Tell that the way to pref64 leads here (RFC 4191). */
+  readonly route: boolean;
+  /** 0: hosts do not take this machine for their default router. */
+  readonly routerLifetimeSec: number;
+}
+
 /** A prefix that DNS64 gives addresses under. */
 export interface Pref64Config {
   readonly prefix: Prefix6;
@@ -206,6 +225,8 @@ export interface GatewayConfig {
   readonly ipv6Address: Address6;
   /** Null: no dynamic maps. */
   readonly pool4: Prefix4 | null;
+  /** Where hosts may send from, beside those of explicit maps. Null: any global or unique-local address. */
+  readonly allowFrom: readonly Prefix6[] | null;
   readonly maps: readonly ExplicitMap[];
   /** A file of further explicit maps, read again at each reload. Absolute. */
   readonly mapFile: string | null;
@@ -227,6 +248,7 @@ export interface GatewayConfig {
   readonly controlSocket: boolean;
   readonly device: DeviceConfig;
   readonly translation: TranslationConfig;
+  readonly advertise: AdvertiseConfig;
   readonly dns64: Dns64Config;
   readonly http: HttpConfig;
   readonly log: LogConfig;

@@ -2,6 +2,7 @@
 import type { LevelName } from '../../shm/counters.js';
 import { HOLD_BYTES, HOLD_FRAMES, HOLD_HOSTS } from '../../shm/frame-ring.js';
 import type { Subject } from '../inspect/subject.js';
+import type { Advertiser } from '../radv/index.js';
 import { VERSION } from '../version.js';
 import { dnsMetrics } from './dns-metrics.js';
 import type { Delay } from './event-loop.js';
@@ -108,6 +109,7 @@ const DROP_DIRECTIONS: ReadonlyMap<string, Labels> = new Map([
   ...[
     'v6-malformed',
     'v6-source-in-pref64',
+    'v6-source-not-allowed',
     'v6-no-map-destination',
     'v6-no-map-source',
     'routing-header',
@@ -149,6 +151,7 @@ export function collectMetrics(subject: Subject, delay: Delay): Family[] {
       delay.maxSec,
     ),
     ...dnsMetrics(subject.dns64),
+    ...advertiseMetrics(subject),
   ];
 }
 
@@ -242,6 +245,41 @@ function holdMetrics(levels: Readonly<Record<LevelName, number>>, workerCount: n
       { labels: { of: 'frames' }, value: HOLD_FRAMES * workerCount },
       { labels: { of: 'bytes' }, value: HOLD_BYTES * workerCount },
     ]),
+  ];
+}
+
+/** Nothing where none are asked for. */
+function advertiseMetrics({ advertisers }: Subject): Family[] {
+  if (advertisers.length === 0) return [];
+  const family = (name: string, help: string, value: (one: Advertiser) => number) =>
+    counter(
+      name,
+      help,
+      advertisers.map((one) => ({ labels: { interface: one.name }, value: value(one) })),
+    );
+  const invalid = advertisers.flatMap(({ name, counts }) =>
+    Object.entries(counts.invalid).map(([reason, value]) => ({
+      labels: { interface: name, reason },
+      value,
+    })),
+  );
+  return [
+    family('router_advertisements_sent_total', 'Router advertisements sent.', ({ counts }) => counts.sent),
+    family(
+      'router_advertisements_refused_total',
+      'Router advertisements that the kernel would not send.',
+      ({ counts }) => counts.refused,
+    ),
+    family(
+      'router_solicitations_total',
+      'Router solicitations received, invalid ones included.',
+      ({ counts }) => counts.solicitations,
+    ),
+    counter(
+      'router_solicitations_invalid_total',
+      'Router solicitations ignored (RFC 4861 section 6.1.1), by what was wrong.',
+      invalid,
+    ),
   ];
 }
 

@@ -3,6 +3,7 @@ import { VALUE_IPV4, VALUE_IPV4_LENGTH, VALUE_IPV6, VALUE_IPV6_LENGTH } from '..
 import { type Address6, equalAddress6, mask4, type Prefix6, prefix6Contains } from '../../wire/address.js';
 import { embedAddress, extractAddress, isNonGlobal4, WELL_KNOWN_PREFIX } from '../../wire/rfc6052.js';
 import type { PoolEntry } from '../pool/dynamic-pool.js';
+import { allowedSources } from '../settings.js';
 import type { Subject } from './subject.js';
 
 export class Addressing {
@@ -46,6 +47,11 @@ export class Addressing {
     const top = address >>> 24;
     if (top >= 240 && address !== -1) return !this.#subject.config.translation.forwardClassE;
     return top === 0 || top === 127 || top >= 224 || address >>> 16 === 0xa9fe;
+  }
+
+  /** Whether hosts that no explicit map names may send from it. */
+  isAllowed6(address: Address6): boolean {
+    return allowedSources(this.#subject.config).some((prefix) => prefix6Contains(prefix, address));
   }
 
   /** ::, ::1, fe80::/10, ff00::/8. */

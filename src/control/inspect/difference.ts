@@ -10,7 +10,7 @@ import type { ExplicitMap, GatewayConfig } from '../config/types.js';
 import { areSame } from '../explicit-maps.js';
 import { leftAddresses } from '../name-server.js';
 import { formatInterfaceAddress } from '../netdev/index.js';
-import { workerCountOf } from '../settings.js';
+import { allowedHosts, workerCountOf } from '../settings.js';
 import { inSlices, type Sliced } from '../slices.js';
 import type { Subject } from './subject.js';
 
@@ -179,7 +179,12 @@ async function endingMaps(
   const { keeper } = dataplane;
   const { pool4 } = after;
   const onDevice = after.device.configure ? after.device.addresses : config.deviceAddresses;
-  const concerns = ({ mapLifetimeSec, ipv4Address }: GatewayConfig) => ({ mapLifetimeSec, ipv4Address });
+  const concerns = ({ mapLifetimeSec, ipv4Address, allowFrom, pref64 }: GatewayConfig) => ({
+    mapLifetimeSec,
+    ipv4Address,
+    allowFrom,
+    pref64,
+  });
   let [ending, resting] = [0, 0];
   if (
     keeper === undefined ||
@@ -197,6 +202,7 @@ async function endingMaps(
   const maps4 = new PrefixTable(await inSlices(buildPrefixTable(after.maps, 4)));
   const maps6 = new PrefixTable(await inSlices(buildPrefixTable(after.maps, 6)));
   const { pool } = keeper;
+  const isAllowed = allowedHosts({ ...after, deviceAddresses: onDevice });
   for (let from = 0; from < pool.size; from += SLICE) {
     const nowSec = dataplane.nowSec();
     for (const { ipv4, host, lastUsedSec, live } of pool.entries(from, Math.min(from + SLICE, pool.size))) {
@@ -205,6 +211,7 @@ async function endingMaps(
         pool4 !== null &&
         prefix4Contains(pool4, ipv4) &&
         !own.has(ipv4 | 0) &&
+        isAllowed(host) &&
         (maps4.isEmpty || (maps4.find4(ipv4) < 0 && maps6.find6(...host) < 0));
       if (!hasPlace) ending++;
       else if (nowSec - lastUsedSec > after.mapLifetimeSec && !keeper.isPinned(pool.indexOf(ipv4))) resting++;

@@ -2,6 +2,7 @@
 import { formatAddress4, formatAddress6, formatPrefix4, formatPrefix6 } from '../../wire/address.js';
 import { showForwarder } from '../config/forwarder.js';
 import { showSocketAddress } from '../config/socket-address.js';
+import type { Advertiser } from '../radv/index.js';
 import { coalescing } from '../settings.js';
 import { VERSION } from '../version.js';
 import type { Rates } from './rates.js';
@@ -30,6 +31,8 @@ export interface Status {
   readonly pool: PoolStatus | null;
   readonly explicitMaps: number;
   readonly dns64: Dns64Status | null;
+  /** Of each interface that router advertisements are asked for on. */
+  readonly advertise: readonly AdvertiseStatus[];
   readonly logLevel: string;
   /** Under way, of frames. */
   readonly captures: number;
@@ -61,6 +64,17 @@ export interface Dns64Status {
   readonly failures: readonly string[];
 }
 
+export interface AdvertiseStatus {
+  readonly interface: string;
+  /** Why nothing is sent; null where it is. */
+  readonly trouble: string | null;
+  /** What is told. */
+  readonly pref64: string | null;
+  readonly dns: readonly string[];
+  readonly prefix: string | null;
+  readonly routerLifetimeSec: number;
+}
+
 export function statusOf(subject: Subject, { intervalSec, perSec }: Rates): Status {
   const { config, dataplane } = subject;
   const { workers } = dataplane;
@@ -89,6 +103,7 @@ export function statusOf(subject: Subject, { intervalSec, perSec }: Rates): Stat
     pool: poolStatus(subject),
     explicitMaps: config.maps.length,
     dns64: dns64Status(subject),
+    advertise: subject.advertisers.map(advertiseStatus),
     logLevel: subject.logLevel,
     captures: dataplane.captures.count,
     throughput: {
@@ -114,6 +129,18 @@ function poolStatus({ config, dataplane: { keeper } }: Subject): PoolStatus | nu
     dormant: pool.dormantCount,
     pinned: keeper.pinnedCount,
     lifetimeSec: keeper.lifetimeSec,
+  };
+}
+
+function advertiseStatus({ name, trouble, contents }: Advertiser): AdvertiseStatus {
+  const [pref64, prefix] = [contents?.pref64s[0], contents?.prefixes[0]];
+  return {
+    interface: name,
+    trouble,
+    pref64: pref64 === undefined ? null : formatPrefix6(pref64.of),
+    dns: contents?.dnsServers.map(({ of }) => formatAddress6(of)) ?? [],
+    prefix: prefix === undefined ? null : formatPrefix6(prefix.of),
+    routerLifetimeSec: contents?.routerLifetimeSec ?? 0,
   };
 }
 

@@ -7,6 +7,7 @@ import type { GatewayConfig, LogConfig } from '../config/types.js';
 import type { Dns64 } from '../dns64/index.js';
 import type { PoolKeeper } from '../pool-keeper.js';
 import type { OpenDevice } from '../queues.js';
+import type { Advertiser } from '../radv/index.js';
 import type { EffectiveConfig } from '../settings.js';
 import type { WorkerState } from '../workers.js';
 import type { Assignments } from './assignments.js';
@@ -60,6 +61,8 @@ export interface Subject {
   readonly steering: OpenDevice['steering'];
   readonly dataplane: Dataplane;
   readonly dns64: Dns64 | undefined;
+  /** Where router advertisements are asked for. */
+  readonly advertisers: readonly Advertiser[];
   readonly reloads: Readonly<ReloadCounts>;
   /** The last lines of the log. */
   readonly recent: { readonly events: readonly RecentEvent[]; readonly total: number };

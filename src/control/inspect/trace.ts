@@ -190,6 +190,12 @@ function source6(at: Addressing, subject: Subject, s: Address6, destination: Add
     }
     return source4(at, at.extract(s), true);
   }
+  if (!at.isDevice6(s) && !at.isAllowed6(s)) {
+    return drop(
+      'drop-v6-source-not-allowed',
+      `${text}: not an address that hosts may send from (allow-from); who does is taken for a forger`,
+    );
+  }
   const pool = subject.dataplane.keeper?.pool;
   if (pool === undefined) return refused(`${text}: no map, and there is no pool4 to give it an address`);
   if (entry === null && pool.freeCount === 0 && pool.dormantCount === 0) {
@@ -233,14 +239,12 @@ function clat(at: Addressing, source: number, d: number): Address6 | null {
 function source4(at: Addressing, s: number, isOut = false): End {
   const text = `source ${show4(s)}`;
   const explicit = isOut ? null : at.explicit6(s);
+  if (explicit !== null && !at.hasClat && at.isInPool(s) && !at.isDevice4(s)) return fromPool(text);
   if (explicit !== null) return { step: `${text}: explicit map to ${show6(explicit)}`, out: show6(explicit) };
   if (at.isOwn4(s))
     return drop('drop-loop', `${text}: the translator's own address; somebody else sends from it`);
   if (at.isInPool(s) && !at.isDevice4(s)) {
-    return drop(
-      'drop-v4-source-in-pool4',
-      `${text}: lies in pool4, whose hosts are behind us; nobody in front may send from there`,
-    );
+    return fromPool(text);
   }
   const refusal = at.whyNotRepresentable(s);
   if (refusal === 'drop-v4-address') return drop(refusal, `${text}: ${ADVICE[refusal]}`);
@@ -253,6 +257,13 @@ function source4(at: Addressing, s: number, isOut = false): End {
   const under = at.embed(s) as Address6;
   const out = isOut ? show4(s) : show6(under);
   return { step: `${text}: shown as ${out}${isOut ? '' : ', under pref64'}`, out };
+}
+
+function fromPool(text: string): End {
+  return drop(
+    'drop-v4-source-in-pool4',
+    `${text}: lies in pool4, whose hosts are behind us; nobody in front may send from there`,
+  );
 }
 
 /** A host under pref64 would have its packets come back to us. */

@@ -100,6 +100,14 @@ test('RFC 7915 section 5.1: the same towards IPv4', () => {
   check(frames[0]!.bytes, 6, { dst: HOST6, upper: { kind: 'icmp', type: 2, rest: 1420 } });
 });
 
+test('RFC 7915 section 5.1: a super-frame without data takes an identification, too', () => {
+  const gateway = new Harness();
+  const ids = [offloaded(udp6(0), UDP_L4, 100), offloaded(udp6(0), UDP_L4, 100)].map(([bytes, vnet]) =>
+    Buffer.from(gateway.send(bytes, vnet).frames[0]!.bytes).readUInt16BE(4),
+  );
+  assert.equal((ids[1] as number) - (ids[0] as number), 1);
+});
+
 test('RFC 7915 section 5.1: segments of at most 1260 bytes have DF clear, and each its identification', () => {
   const harness = new Harness();
   const idOf = () => {

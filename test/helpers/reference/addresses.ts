@@ -61,6 +61,7 @@ const NEVER_4 = ['0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/4', '2
   prefix,
 );
 const CLASS_E = prefix('240.0.0.0/4');
+const ROUTERS_6 = ['2000::/3', 'fc00::/7'].map(prefix);
 const NEVER_6 = ['::/128', '::1/128', 'fe80::/10', 'ff00::/8'].map(prefix);
 /** What `wkpf-strict` refuses under 64:ff9b::/96 (RFC 6052 section 3.1). */
 const NON_GLOBAL_4 = [
@@ -101,6 +102,7 @@ export class Addresses {
   readonly #isClassEForwarded: boolean;
   readonly isClat: boolean;
   readonly #errorSources: Prefix | null;
+  readonly #allowed: readonly Prefix[];
   readonly #maps: ExplicitMap[];
   readonly #hosts: { readonly ipv4: bigint; readonly ipv6: bigint }[] = [];
 
@@ -117,6 +119,11 @@ export class Addresses {
     this.#isClassEForwarded = settings.forwardClassE;
     this.isClat = settings.clat;
     this.#errorSources = prefixOf4(settings.icmpSourcePool4);
+    this.#allowed = settings.allowFrom.map(({ address, length }) => ({
+      address: bigint6(address),
+      length,
+      width: 128,
+    }));
     this.#maps = maps.map(([ipv4, ipv6]) => ({ ipv4: prefix(ipv4), ipv6: prefix(ipv6) }));
   }
 
@@ -178,7 +185,7 @@ export class Addresses {
   /** Why no IPv6 host may be sent packets from an IPv4 address without an explicit map. */
   whyNoSource4(ipv4: bigint) {
     if (ipv4 === this.own4) return 'drop-loop';
-    if (this.isInPool(ipv4) && !this.isDevice4(ipv4)) return 'drop-v4-source-in-pool4';
+    if (this.isForgedPool(ipv4)) return 'drop-v4-source-in-pool4';
     return this.whyNotRepresentable(ipv4);
   }
 
@@ -191,6 +198,20 @@ export class Addresses {
       this.whyNotRepresentable(destination4) === null
     );
   }
+
+  /** Why no IPv6 host may send from an address. */
+  whyNoHost6(ipv6: bigint) {
+    if (this.explicit4(ipv6) !== null || this.isDevice6(ipv6)) return null;
+    if (this.isInPref64(ipv6)) return this.isClat ? null : 'drop-v6-source-in-pref64';
+    return isIn(this.#allowed, ipv6) ? null : 'drop-v6-source-not-allowed';
+  }
+
+  /** The same of the source of an ICMP error. */
+  whyNoRouter6 = (ipv6: bigint) => (isIn(ROUTERS_6, ipv6) ? null : this.whyNoHost6(ipv6));
+
+  /** Whether an IPv4 source claims to be of a host behind us. */
+  isForgedPool = (ipv4: bigint): boolean =>
+    this.isInPool(ipv4) && !this.isDevice4(ipv4) && !(this.isClat && this.explicit6(ipv4) !== null);
 
   /** The IPv6 host that an IPv4 address stands for: an explicit map or a dynamic one. */
   host6(ipv4: bigint): bigint | null {

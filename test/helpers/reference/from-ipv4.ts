@@ -183,7 +183,10 @@ function transport4to6(
 
 function sourceOf({ addresses }: Gateway, packet: Packet4, answer: Answer): bigint {
   const explicit = addresses.explicit6(packet.source);
-  if (explicit !== null) return explicit;
+  if (explicit !== null) {
+    if (addresses.isForgedPool(packet.source)) throw new Drop('drop-v4-source-in-pool4');
+    return explicit;
+  }
   const reason = addresses.whyNoSource4(packet.source);
   if (reason === null) return addresses.under(packet.source);
   if (reason !== 'drop-non-global') throw new Drop(reason);
@@ -214,6 +217,7 @@ function answerOwn(gateway: Gateway, packet: Packet4, answer: Answer): Frame[] {
   const { addresses } = gateway;
   const { payload } = packet;
   if (addresses.isNever4(packet.source)) throw new Drop('drop-v4-address');
+  if (addresses.isForgedPool(packet.source)) throw new Drop('drop-v4-source-in-pool4');
   const isFragment = packet.mf || packet.offset > 0;
   const isEcho = packet.protocol === ICMP4 && !isFragment && payload.length >= 8 && payload[0] === 8;
   if (!isEcho) throw new Drop('drop-self', packet.protocol === ICMP4 ? [] : answer(3, 2));

@@ -185,13 +185,18 @@ function sourceOf({ addresses }: Gateway, packet: Packet6, chain: Chain, answer:
   }
   // RFC 6791: a router without a map reports an error from the gateway's address.
   const isFirst = chain.fragment === null || chain.fragment.offset === 0;
-  if (chain.protocol === ICMP6 && isFirst && chain.upper[0]! < 128) return addresses.errorSource4(source);
+  const isError = chain.protocol === ICMP6 && isFirst && chain.upper[0]! < 128;
+  const reason = isError ? addresses.whyNoRouter6(source) : addresses.whyNoHost6(source);
+  if (reason !== null) throw new Drop(reason);
+  if (isError) return addresses.errorSource4(source);
   if (addresses.pool4 === null) throw new Drop('drop-v6-no-map-source', answer(1, 5));
   throw new Drop('hold');
 }
 
 function answerOwn(gateway: Gateway, packet: Packet6, answer: Answer): Frame[] {
   if (isNever6(packet.source)) throw new Drop('drop-v6-address');
+  const refusal = gateway.addresses.whyNoHost6(packet.source);
+  if (refusal !== null) throw new Drop(refusal);
   const chain = chainOf(packet, answer);
   const { protocol, fragment, upper, protocolAt } = chain;
   const isEcho = protocol === ICMP6 && fragment === null && upper.length >= 8 && upper[0] === 128;

@@ -1,7 +1,7 @@
 /** fast-check: gateways of every setting, and the addresses that mean something to each. */
 import fc from 'fast-check';
 import type { TranslatorSettings } from '#nat64d/shm/worker-task.js';
-import type { Address6, Prefix4 } from '#nat64d/wire/address.js';
+import { type Address6, GLOBAL_AND_UNIQUE_LOCAL, type Prefix4, type Prefix6 } from '#nat64d/wire/address.js';
 import { address4, type HarnessOptions, prefix4, prefix6 } from '../harness.js';
 import { bigint6, embed, prefix } from './addresses.js';
 import { bytesOf } from './bytes.js';
@@ -37,6 +37,8 @@ const MAPS: [string, string][] = [
   ['172.20.0.0/16', '2620:0:6::/56'],
   ['100.100.0.0/16', '2620:0:8::/84'],
   ['172.24.0.0/20', '2a02:8000::/20'],
+  // Addresses of the pool.
+  ['10.64.88.0/29', '2620:0:9::/125'],
 ];
 
 const OWN4 = '10.64.0.1';
@@ -104,6 +106,7 @@ function setup({ pref64, hasPool, hasPref64, isOwnOutside, settings }: Choice): 
     explicitWord1: '172.20.171.205',
     explicitWord2: '100.100.171.205',
     explicitInWord0: '172.24.10.188',
+    explicitInPool: '10.64.88.3',
   };
   const addresses4 = new Map(Object.entries(names4).map(([name, text]) => [name, ipv4(text)]));
   const addresses6 = new Map([
@@ -124,6 +127,9 @@ function setup({ pref64, hasPool, hasPref64, isOwnOutside, settings }: Choice): 
     ['explicitWord1', ipv6('2620:0:6:ab:cd00::')],
     ['explicitWord2', ipv6('2620:0:8::abc:d000:0')],
     ['explicitInWord0', ipv6('2a02:8abc::')],
+    ['explicitInPool', ipv6('2620:0:9::3')],
+    ['notGlobal', ipv6('4000::1')],
+    ['uniqueLocal', ipv6('fd00::7')],
     ['pref64/suffix', under('8.8.8.8') | (words64.length === 96 ? 0n : 5n)],
     ...Object.entries(names4).map(([name, text]): [string, bigint] => [`pref64/${name}`, under(text)]),
   ]);
@@ -165,6 +171,11 @@ export const setups: fc.Arbitrary<Setup> = fc
       udpZeroChecksum: fc.constantFrom('drop', 'calc', 'forward'),
       copyTrafficClass: usually(true, false),
       mssClamp: fc.constantFrom('off', 'auto'),
+      allowFrom: usually<readonly Prefix6[]>(
+        GLOBAL_AND_UNIQUE_LOCAL,
+        [],
+        [prefix6('2620:0:1::/48'), prefix6('4000::/2')],
+      ),
       forwardClassE: usually(false, true),
       clat: usually(false, true),
       icmpSourcePool4: usually<Prefix4 | null>(null, prefix4('100.64.7.0/29'), prefix4('9.9.9.9/32')),

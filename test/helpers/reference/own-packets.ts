@@ -89,6 +89,7 @@ export function error4(
   const [type0 = 3] = offender.payload;
   if (offender.offset > 0 || (offender.protocol === ICMP4 && isError4(type0))) return [];
   if (isNoHost4(offender.source) || isNoHost4(offender.destination)) return [];
+  if (gateway.addresses.isForgedPool(offender.source)) return [];
   const body = concat(bytesOf(word, 4), frame.subarray(0, 576 - 28));
   return [own4(gateway, offender.source, 0xc0, message4(type, code, body))];
 }
@@ -103,6 +104,7 @@ export function error6(
   word: number,
 ): Frame[] {
   if (isNoHost6(offender.source) || isAboutError6(offender)) return [];
+  if (gateway.addresses.whyNoHost6(offender.source) !== null) return [];
   const body = concat(bytesOf(word, 4), frame.subarray(0, 1280 - 48));
   const { own6: source } = gateway.addresses;
   return [

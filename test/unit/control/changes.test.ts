@@ -28,6 +28,13 @@ for (const [before, after, applied, fixed] of [
     [],
   ],
   ['', '[log]\nlevel = "debug"\n', ['log.level'], []],
+  ['', 'allow-from = ["2001:db8::/32"]\n', ['allow-from'], []],
+  [
+    '',
+    '[advertise]\ninterfaces = ["lan0"]\ninterval = 60\nlifetime = 90\nrouter-lifetime = 60\n',
+    ['interfaces', 'interval', 'lifetime', 'router-lifetime'].map((key) => `advertise.${key}`),
+    [],
+  ],
   ['', 'control-group = "adm"\n[http]\nlisten = false\n', ['control-group', 'http.listen'], []],
   [
     '',

@@ -1,4 +1,4 @@
-/** Pinned maps through reloads. */
+/** Pinned maps, and hosts that may not have one any more, through reloads. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Clock } from '#nat64d/control/clock.js';
@@ -109,4 +109,39 @@ test('a host that an explicit map names loses the address that it got before all
   keeper.settle();
   assert.equal(keeper.pool.lookup(HOST), -1);
   assert.equal(keeper.pool.lookup(address6('2001:db8:1::3')), other);
+});
+
+const ELSEWHERE = address6('2001:db8:2::2');
+const adopt = (keeper: PoolKeeper, toml: string) => {
+  const config = configOf(toml);
+  keeper.adopt(config, createPrefixTable(config.maps, 6));
+};
+
+for (const [what, toml] of [
+  ['lies outside of allow-from', 'allow-from = ["2001:db8:1::/64"]'],
+  ['lies under the new pref64', 'pref64 = "2001:db8:2::/96"'],
+] as const) {
+  test(`a host that ${what} loses its map, and control gives it none if a worker still asks`, () => {
+    const keeper = keeperOf('');
+    adopt(keeper, '');
+    for (const host of [HOST, ELSEWHERE]) keeper.pool.assign(host, nowSec);
+    assert.equal(keeper.pool.liveCount, 2);
+    assert.ok(keeper.assigner.isAllowed(ELSEWHERE));
+    adopt(keeper, toml);
+    assert.ok(keeper.pool.lookup(HOST) >= 0);
+    assert.equal(keeper.pool.lookup(ELSEWHERE), -1);
+    assert.ok(keeper.assigner.isAllowed(HOST));
+    assert.ok(!keeper.assigner.isAllowed(ELSEWHERE));
+    adopt(keeper, '');
+    assert.ok(keeper.assigner.isAllowed(ELSEWHERE));
+  });
+}
+
+test("the kernel's own addresses under pref64 may have maps", () => {
+  const keeper = keeperOf('');
+  const config = parseConfig('', 'f');
+  const maps6 = createPrefixTable([], 6);
+  keeper.adopt({ ...config, deviceAddresses: config.device.addresses, offloads: [] }, maps6);
+  assert.ok(keeper.assigner.isAllowed(address6('64:ff9b:1::10.64.0.2')));
+  assert.ok(!keeper.assigner.isAllowed(address6('64:ff9b:1::10.64.0.3')));
 });

@@ -26,7 +26,17 @@ after(() => rmSync(FOLDER, { recursive: true }));
 const CA = join(FOLDER, 'ca.pem');
 const { cert, key } = makeCertificate(['ca.example']);
 writeFileSync(CA, `An authority of our own\n${cert}`);
-const TABLES = ['device', 'translation', 'dns64', 'http', 'log', 'map', 'dns64.policy', 'dns64.scoped'];
+const TABLES = [
+  'device',
+  'translation',
+  'advertise',
+  'dns64',
+  'http',
+  'log',
+  'map',
+  'dns64.policy',
+  'dns64.scoped',
+];
 
 test('an empty file is the default configuration', () => {
   assert.deepEqual(parseConfig('', 'f'), {
@@ -36,6 +46,7 @@ test('an empty file is the default configuration', () => {
     ipv4Address: 0x0a400001,
     ipv6Address: parseAddress6('64:ff9b:1::10.64.0.1'),
     pool4: parsePrefix4('10.64.0.0/16'),
+    allowFrom: null,
     maps: [],
     mapFile: null,
     warnings: [],
@@ -61,6 +72,16 @@ test('an empty file is the default configuration', () => {
       coalesce: true,
       up: false,
       routes: [],
+    },
+    advertise: {
+      interfaces: [],
+      dnsServers: null,
+      intervalSec: 600,
+      lifetimeSec: null,
+      mtu: null,
+      prefix: null,
+      route: true,
+      routerLifetimeSec: 0,
     },
     translation: {
       ipv6Mtu: null,
@@ -158,8 +179,10 @@ test('the values that the sample file shows are the defaults, but where there is
       maps: [],
       mapFile: null,
       controlGroup: null,
+      allowFrom: null,
       http: { ...shown.http, token: null },
       translation: { ...shown.translation, ipv6Mtu: null, ipv4Mtu: null, icmpSourcePool4: null },
+      advertise: { ...shown.advertise, dnsServers: null, lifetimeSec: null, mtu: null, prefix: null },
       dns64: { ...shown.dns64, ...NO_DEFAULT },
     },
     standard,

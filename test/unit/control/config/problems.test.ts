@@ -41,6 +41,45 @@ const invalid: [string, string, ...string[]][] = [
   ],
   ['a prefix with a u-octet', 'pref64 = "2001:db8:0:0:ff00::/96"', 'f:1:10: pref64: '],
   [
+    'an interval of advertisements that is too short',
+    '[advertise]\ninterval = 3',
+    'f:2:12: advertise.interval: 3 is not allowed; it must be a whole number from 4 to 1800',
+  ],
+  [
+    'lifetimes that end before the next advertisement',
+    '[advertise]\ninterval = 700\nlifetime = 699\nrouter-lifetime = 699',
+    'f:3:12: advertise.lifetime: 699 is not allowed; it must be at least interval (700)',
+    'f:4:19: advertise.router-lifetime: 699 is not allowed; it must be at least interval (700), or 0',
+  ],
+  [
+    'a lifetime longer than PREF64 can say',
+    '[advertise]\nlifetime = 65529',
+    'f:2:12: advertise.lifetime: 65529 is not allowed; it must be a whole number from 4 to 65528',
+  ],
+  [
+    'name servers that hosts cannot ask',
+    '[advertise]\ndns-servers = ["::1", "192.0.2.1", "ff02::1", "2001:db8::1"]',
+    "f:2:16: advertise.dns-servers[1]: '::1' is not allowed; it must be an IPv6 address that hosts can ask",
+    "f:2:23: advertise.dns-servers[2]: '192.0.2.1' is not allowed",
+    "f:2:36: advertise.dns-servers[3]: 'ff02::1' is not allowed",
+  ],
+  [
+    'a prefix to advertise that no host can make an address under',
+    '[advertise]\nprefix = "2001:db8:1::/48"',
+    "f:2:10: advertise.prefix: '2001:db8:1::/48' is not allowed; it must be a global or unique-local IPv6 prefix of length 64",
+  ],
+  [
+    'a link-local prefix to advertise',
+    '[advertise]\nprefix = "fe80::/64"',
+    "f:2:10: advertise.prefix: 'fe80::/64' is not allowed",
+  ],
+  [
+    'a network of IPv4 hosts behind us',
+    'allow-from = ["2001:db8::/32", "192.0.2.0/24", "2001:db8::1/32"]',
+    "f:1:32: allow-from[2]: '192.0.2.0/24' is not allowed; it must be an IPv6 address or a prefix without host bits",
+    "f:1:48: allow-from[3]: '2001:db8::1/32' is not allowed",
+  ],
+  [
     'HTTP for everybody without a token',
     '[http]\nlisten = ["127.0.0.1", "192.0.2.1:80"]',
     'f:2:24: http.listen[2]: 192.0.2.1 can be reached from outside: without a token only loopback addresses are allowed',

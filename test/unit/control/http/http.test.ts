@@ -8,11 +8,13 @@ import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { parseConfig } from '#nat64d/control/config/index.js';
 import { countType, type Dns64Stats } from '#nat64d/control/dns64/stats.js';
 import { formatMetrics } from '#nat64d/control/http/exposition.js';
 import { collectMetrics } from '#nat64d/control/http/metrics.js';
 import { type HttpOptions, HttpService } from '#nat64d/control/http/service.js';
 import { silent } from '#nat64d/control/log.js';
+import { RouterAdvertisements } from '#nat64d/control/radv/index.js';
 import { COUNTER_NAMES } from '#nat64d/shm/counters.js';
 import { fetchPeer } from '../../../helpers/peers.js';
 import { TestSubject } from '../../../helpers/subject.js';
@@ -162,11 +164,21 @@ test('every reason of a drop is told by direction, one that knows only one by th
     );
   assert.equal(new Set(lines).size, lines.length);
 });
+/** A gateway that is to advertise on an interface that is not there. */
+function advertising(): TestSubject {
+  const subject = new TestSubject();
+  const advertisements = new RouterAdvertisements(() => [], silent);
+  advertisements.use(parseConfig('[advertise]\ninterfaces = ["no-such-0"]\n', 'f'));
+  subject.advertisers = [...advertisements.advertisers];
+  advertisements.close();
+  return subject;
+}
 
 test('promtool finds nothing to say of the metrics', () => {
   const { root, env } = fetchPeer('prometheus', ['prometheus']);
   for (const subject of [
     new TestSubject(),
+    advertising(),
     new TestSubject('pool4 = false\nipv4-address = "192.0.2.1"', null),
   ]) {
     const { status, stdout, stderr } = spawnSync(join(root, 'usr/bin/promtool'), ['check', 'metrics'], {
@@ -176,6 +188,16 @@ test('promtool finds nothing to say of the metrics', () => {
     });
     assert.deepEqual([stdout, stderr, status], ['', '', 0]);
   }
+});
+
+test('router advertisements have metrics where they are asked for, by interface', () => {
+  assert.doesNotMatch(metricsOf(new TestSubject()), /router_/);
+  const text = metricsOf(advertising());
+  assert.match(text, /^nat64d_router_advertisements_sent_total\{interface="no-such-0"\} 0$/m);
+  assert.match(
+    text,
+    /^nat64d_router_solicitations_invalid_total\{interface="no-such-0",reason="hop-limit"\} 0$/m,
+  );
 });
 
 test('every metric that the dashboard names exists', () => {
