@@ -1,19 +1,20 @@
 /**
  * How soon the control plane is heard while the data plane is under full load: `npm run bench -- control`. A reload from SIGHUP to
  * the log line that says it is in force in every worker, also with another number of workers; a stop from SIGTERM to the end of the
- * process; the death of a worker to the moment from which another serves its queue. And how long a reload with a large map-file takes, and
- * for how long it keeps DNS and new hosts waiting.
+ * process; the death of a worker to the moment from which another serves its queue; how soon a gateway that was killed serves again. And
+ * how long a reload with a large map-file takes, and for how long it keeps DNS and new hosts waiting.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type GatewayProcess, Lab } from '../test/helpers/lab.js';
-import { type Running, startNat64d } from './contenders.js';
-import { openSink, startFlood } from './loads.js';
+import { POOL4, type Running, startNat64d } from './contenders.js';
+import { measureFlood, openSink, startFlood } from './loads.js';
 import { printTable, writeResults } from './report.js';
 import { quantile } from './statistics.js';
 
 const TIMES = 20;
+const TOML = `workers = 2\npool4 = "${POOL4}"\nmax-maps-per-64 = 0\n[device]\nmasquerade = false\n[dns64]\nenabled = false\n`;
 const FLOOD = { size: 64, flows: 60_000 };
 const FLOOD_SEC = 3600;
 /** A pause in which the flood is at its full rate again. */
@@ -134,6 +135,23 @@ async function measureMaps(lab: Lab): Promise<Record<string, string | number>[]>
   return rows;
 }
 
+/** From the start of the process after a kill -9 until it serves, with so many maps to remember. */
+const RESTARTS = 10;
+const RESTART_MAPS = 60_000;
+async function measureRestarts(lab: Lab): Promise<number[]> {
+  const { gateway, running } = await startNat64d(lab, 2);
+  await measureFlood(lab, running, { size: 64, flows: RESTART_MAPS, hosts: RESTART_MAPS, rate: 20_000 }, 2);
+  const times: number[] = [];
+  for (let killed = gateway; times.length < RESTARTS; ) {
+    await killed.stop('SIGKILL');
+    const startMs = performance.now();
+    killed = await lab.startGateway({ toml: TOML });
+    times.push(performance.now() - startMs);
+    if (times.length === RESTARTS) await killed.stop();
+  }
+  return times;
+}
+
 export async function run(): Promise<void> {
   const lab = new Lab({ clientAddresses: 1 });
   try {
@@ -153,6 +171,10 @@ export async function run(): Promise<void> {
         rows.push({ what, load, times: ms.length, 'p50 ms': p50 as number, 'p99 ms': p99 as number });
       }
     }
+    const restart = await measureRestarts(lab);
+    const [p50, p99] = [quantile(restart, 0.5), quantile(restart, 0.99)].map(Math.round);
+    const what = `start after kill -9 until it serves, ${RESTART_MAPS} maps`;
+    rows.push({ what, load: 'idle', times: RESTARTS, 'p50 ms': p50 as number, 'p99 ms': p99 as number });
     printTable(rows);
     const maps = await measureMaps(lab);
     printTable(maps);

@@ -10,7 +10,7 @@ import type { Running } from './contenders.js';
 /** The program of native/bench. */
 export const LOADGEN = fileURLToPath(new URL('../../native/build/Release/loadgen', import.meta.url));
 /** Datagrams to this port vanish at the server, counted by its interface. */
-const SINK_PORT = 6400;
+export const SINK_PORT = 6400;
 export const ECHO_PORT = 6401;
 /** First source of `loadgen raw`; the lab routes the addresses behind it to the client. */
 const FIRST_SOURCE = '2001:db8:1::100:0';
@@ -142,6 +142,8 @@ export interface LoadReport {
   received: number;
   /** Of `sent`, what the sending machine's own kernel did not take. */
   refused: number;
+  /** Came back, but to the socket of another flow. */
+  misdelivered: number;
   latencyUs?: Record<'p50' | 'p90' | 'p99' | 'p99.9' | 'max', number>;
 }
 

@@ -53,6 +53,19 @@ program
   .option('--minutes <n>', 'of load', number, 10)
   .action(async (options) => (await import('./soak.bench.js')).run(options));
 program
+  .command('floods')
+  .description('what floods cost established flows, cached names and memory (root)')
+  .option('--seconds <n>', 'of each flood that are measured', number, 5)
+  .option('--only <text>', 'only floods with this in their name', '')
+  .action(async (options) => (await import('./floods.bench.js')).run(options));
+program
+  .command('endurance')
+  .description(
+    'full load with reloads, deaths and hosts that come and go: memory, descriptors, accounts (root)',
+  )
+  .option('--minutes <n>', 'how long', number, 10)
+  .action(async (options) => (await import('./endurance.bench.js')).run(options));
+program
   .command('tuning')
   .description('what each piece of tuning advice is worth (root)')
   .option('--runs <n>', 'runs, of which the median counts', integer, 3)

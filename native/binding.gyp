@@ -8,6 +8,8 @@
         "src/burst.c",
         "src/datagram.c",
         "src/error.c",
+        "src/link.c",
+        "src/lock.c",
         "src/poller.c",
         "src/process.c",
         "src/router.c",
@@ -37,6 +39,7 @@
       "sources": [
         "bench/authority.c",
         "bench/echo.c",
+        "bench/forge.c",
         "bench/gso.c",
         "bench/hosts.c",
         "bench/load.c",

@@ -85,6 +85,16 @@ declare namespace native {
   /** Closes a descriptor. Stop its Poller first: the number may be in use again at once. */
   function closeQueue(fd: number): void;
 
+  interface LinkState {
+    /** Somebody has set it up, and nobody down. */
+    up: boolean;
+    /** Bytes. */
+    mtu: number;
+  }
+
+  /** The state of an interface of this network namespace; null where there is none of this name (at most 15 bytes). Needs no privileges. */
+  function linkState(name: string): LinkState | null;
+
   /** Bytes of the virtio-net header before each frame. */
   const VNET_HDR_BYTES: number;
 
@@ -172,6 +182,12 @@ declare namespace native {
 
   /** Sends one datagram. False where the listener has gone or takes no more now. */
   function sendDatagram(fd: number, bytes: Uint8Array): boolean;
+
+  /**
+   * Locks an open file or folder for this process alone (flock, advisory), until the descriptor is closed. False where another has it
+   * locked. EBADF for a closed descriptor.
+   */
+  function lock(fd: number): boolean;
 
   interface UdpOptions {
     /** Four words, most significant first, IPv4 as ::ffff:a.b.c.d: decides the family. An IPv6 socket takes no IPv4. */

@@ -1,8 +1,12 @@
 /*
- * UDP sockets that expect each datagram back. A datagram carries its number and when it was sent:
+ * UDP sockets that expect each datagram back. A datagram carries its number, and so whose it is (socket `number` modulo their
+ * count), and when it was sent:
  *
  *   0         8        16
  *   number    sent ns  zeros
+ *
+ * The upper bits of the number are this run's: the kernel gives a port that an earlier run had to another socket, and what was on
+ * its way to that one is nobody's.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,6 +29,7 @@ enum {
   BUCKETS_PER_POWER = 1 << BUCKETS_PER_POWER_BITS,
   POWERS = 40,
 };
+enum { RUN_SHIFT = 40 };
 static const uint64_t REPORT_NS = 200000000;
 static const uint64_t STRAGGLERS_NS = 1000000000;
 
@@ -32,10 +37,13 @@ struct run {
   const struct options *o;
   int *sockets;
   int poll;
+  uint64_t name;
   uint64_t sent;
   uint64_t refused;
   uint64_t received;
   uint64_t foreign;
+  /* Another flow's. */
+  uint64_t misdelivered;
   uint64_t buckets[POWERS * BUCKETS_PER_POWER];
   uint64_t longest;
   uint8_t *seen;
@@ -83,7 +91,7 @@ static void open_sockets(struct run *run) {
     int fd = socket(target.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) fail("socket (each flow takes one; see ulimit -n)");
     if (connect(fd, (struct sockaddr *)&target, length) != 0) fail("connect");
-    struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
+    struct epoll_event event = {.events = EPOLLIN, .data.u32 = i};
     if (epoll_ctl(run->poll, EPOLL_CTL_ADD, fd, &event) != 0) fail("epoll_ctl");
     run->sockets[i] = fd;
   }
@@ -114,7 +122,7 @@ static void receive(struct run *run, int timeout_ms) {
   for (int i = 0; i < ready; i++) {
     for (;;) {
       uint8_t bytes[MAX_PAYLOAD_BYTES];
-      ssize_t got = recv(events[i].data.fd, bytes, sizeof bytes, 0);
+      ssize_t got = recv(run->sockets[events[i].data.u32], bytes, sizeof bytes, 0);
       if (got < 0) break;
       uint64_t words[2];
       if ((size_t)got != run->o->size) {
@@ -122,6 +130,12 @@ static void receive(struct run *run, int timeout_ms) {
         continue;
       }
       memcpy(words, bytes, sizeof words);
+      if (words[0] >> RUN_SHIFT != run->name) continue;
+      words[0] -= run->name << RUN_SHIFT;
+      if (words[0] % run->o->flows != events[i].data.u32) {
+        run->misdelivered++;
+        continue;
+      }
       if (!is_first(run, words[0])) {
         run->foreign++;
         continue;
@@ -136,7 +150,7 @@ static void receive(struct run *run, int timeout_ms) {
 
 static void send_next(struct run *run, uint8_t *bytes) {
   reserve(run);
-  uint64_t words[2] = {run->sent, now_ns()};
+  uint64_t words[2] = {run->name << RUN_SHIFT | run->sent, now_ns()};
   memcpy(bytes, words, sizeof words);
   /* What does not even leave this machine is lost too, but is told apart. */
   if (send(run->sockets[run->sent % run->o->flows], bytes, run->o->size, 0) < 0) run->refused++;
@@ -144,9 +158,10 @@ static void send_next(struct run *run, uint8_t *bytes) {
 }
 
 static void report(const struct run *run, uint64_t start, uint64_t now, bool is_last) {
-  printf("{\"seconds\":%.3f,\"sent\":%llu,\"received\":%llu,\"refused\":%llu,\"foreign\":%llu", (double)(now - start) / 1e9,
+  printf("{\"seconds\":%.3f,\"sent\":%llu,\"received\":%llu,\"refused\":%llu,\"foreign\":%llu,\"misdelivered\":%llu",
+         (double)(now - start) / 1e9,
          (unsigned long long)run->sent, (unsigned long long)run->received, (unsigned long long)run->refused,
-         (unsigned long long)run->foreign);
+         (unsigned long long)run->foreign, (unsigned long long)run->misdelivered);
   if (is_last && run->received > 0) {
     printf(",\"latencyUs\":{\"p50\":%.1f,\"p90\":%.1f,\"p99\":%.1f,\"p99.9\":%.1f,\"max\":%.1f}", percentile_us(run, 0.5),
            percentile_us(run, 0.9), percentile_us(run, 0.99), percentile_us(run, 0.999), (double)run->longest / 1e3);
@@ -159,6 +174,7 @@ void run_load(const struct options *o) {
   static struct run run;
   static uint8_t bytes[MAX_PAYLOAD_BYTES];
   run.o = o;
+  run.name = now_ns() / 1000000 & 0xffffff;
   open_sockets(&run);
 
   uint64_t start = now_ns();

@@ -15,6 +15,7 @@ volatile bool is_ending = false;
 static const char HELP[] =
     "usage: loadgen raw  --interface NAME [--mac GATEWAY] --source IPV6 --target IPV6 [--flows N] [--hosts N]\n"
     "                    [--burst N] [--size BYTES] [--rate N] [--seconds N]\n"
+    "       loadgen pings|errors|fragments  --interface NAME --source IPV6 --target IPV6 [--hosts N] [--rate N] [--seconds N]\n"
     "       loadgen gso  --target ADDRESS [--port N] [--size BYTES] [--seconds N]\n"
     "       loadgen load --target ADDRESS [--port N] [--flows N] [--size BYTES] [--rate N] [--seconds N]\n"
     "       loadgen hosts --target IPV6 [--port N] --source IPV6 [--hosts N] [--size BYTES] [--rate N]\n"
@@ -24,6 +25,8 @@ static const char HELP[] =
     "\n"
     "raw   UDP in IPv6 frames put on an interface as they are (AF_PACKET), each with its checksum; --mac is for those with\n"
     "      Ethernet headers\n"
+    "pings, errors, fragments  what nobody honest sends, put right into a TUN device: pings, ICMP errors about packets that\n"
+    "      never were, first fragments without a second\n"
     "gso   one UDP socket that hands the kernel 64 KiB at a time to cut (UDP_SEGMENT)\n"
     "load  UDP sockets that expect each datagram back; loss, rate and latency\n"
     "hosts new sources, one after another, that each expect a datagram back, and then another\n"
@@ -118,7 +121,8 @@ int main(int argc, char **argv) {
   static const struct {
     const char *name;
     void (*run)(const struct options *options);
-  } tasks[] = {{"raw", run_raw}, {"gso", run_gso}, {"load", run_load}, {"hosts", run_hosts}, {"queries", run_queries},
+  } tasks[] = {{"raw", run_raw}, {"pings", run_pings}, {"errors", run_errors},
+               {"fragments", run_fragments}, {"gso", run_gso}, {"load", run_load}, {"hosts", run_hosts}, {"queries", run_queries},
                {"echo", run_echo}, {"authority", run_authority}};
 
   struct options options = {

@@ -46,6 +46,9 @@ void print_times(const char *name, uint64_t *times, size_t count);
 extern volatile bool is_ending;
 
 void run_raw(const struct options *options);
+void run_pings(const struct options *options);
+void run_errors(const struct options *options);
+void run_fragments(const struct options *options);
 void run_gso(const struct options *options);
 void run_load(const struct options *options);
 void run_queries(const struct options *options);

@@ -21,6 +21,8 @@ static bool define_functions(napi_env env, napi_value exports) {
       {"clearSteering", clear_steering},
       {"wait", wait_readable},
       {"sums", sum_ranges},
+      {"linkState", link_state},
+      {"lock", lock_file},
       {"openUdp", open_udp},
       {"connectUdp", connect_udp},
       {"closeUdp", close_udp},

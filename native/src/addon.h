@@ -33,6 +33,12 @@ napi_value clear_steering(napi_env env, napi_callback_info info);
 /* sums.c */
 napi_value sum_ranges(napi_env env, napi_callback_info info);
 
+/* link.c */
+napi_value link_state(napi_env env, napi_callback_info info);
+
+/* lock.c */
+napi_value lock_file(napi_env env, napi_callback_info info);
+
 /* process.c */
 napi_value set_no_new_privs(napi_env env, napi_callback_info info);
 napi_value drop_bounding_set(napi_env env, napi_callback_info info);

@@ -1,9 +1,13 @@
 /** Runs a gateway until it is told to stop: what `nat64d` and `tayga` have in common. */
 import type { GatewayConfig } from '../control/config/types.js';
 import { Gateway } from '../control/gateway.js';
+import { Heartbeat } from '../control/heartbeat.js';
 import type { Log } from '../control/log.js';
-import { type Notifier, openNotifier } from '../control/notify.js';
+import { type Notifier, openNotifier, watchdogMs } from '../control/notify.js';
 import { EXIT_FAILURE, untilSignal } from './ending.js';
+
+/** How long the test hook holds the main thread. */
+const TEST_HOLD_MS = 3000;
 
 export interface ServeOptions {
   readonly config: GatewayConfig;
@@ -41,18 +45,24 @@ export async function serve(options: ServeOptions): Promise<number> {
   let started: Gateway | undefined;
   process.on('SIGHUP', () => {
     if (started === undefined) return;
-    notifier.notify('RELOADING=1');
+    notifier.reloading();
     void reload(started, options).then(() => notifier.notify('READY=1'));
   });
   const gateway = await Gateway.start(config, { log, clockRate, load });
   if (process.env.NAT64D_TEST_HOOKS === '1') {
     process.on('SIGUSR2', () => gateway.killWorker(0, 'throw'));
     process.on('SIGALRM', () => gateway.killWorker(0, 'exit'));
+    process.on('SIGURG', () => {
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, TEST_HOLD_MS);
+    });
   }
+  // Before there is no root any more to find its thread in, and no gateway to hold up.
+  const heartbeat = await Heartbeat.start(log, notifier, watchdogMs(process.env));
   try {
     await options.onServing?.(gateway);
   } catch (error) {
     await gateway.stop();
+    await heartbeat.close();
     throw error;
   }
   started = gateway;
@@ -61,5 +71,6 @@ export async function serve(options: ServeOptions): Promise<number> {
   if (lost !== undefined) log.error({ event: 'device-lost' }, `${lost}. Stopping.`);
   notifier.notify('STOPPING=1');
   await gateway.stop();
+  await heartbeat.close();
   return lost === undefined ? 0 : EXIT_FAILURE;
 }

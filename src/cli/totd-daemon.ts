@@ -38,7 +38,7 @@ export async function run(options: Options, stage: string): Promise<number> {
   let daemon: Daemon | undefined;
   process.on('SIGHUP', () => {
     if (daemon === undefined) return;
-    notifier.notify('RELOADING=1');
+    notifier.reloading();
     void daemon.reload().then(() => notifier.notify('READY=1'));
   });
   try {

@@ -6,12 +6,13 @@ import { type Changes, changesBetween, refusalOf } from './changes.js';
 import { Clock } from './clock.js';
 import type { ExplicitMap, GatewayConfig, InterfaceAddress, LogConfig } from './config/types.js';
 import { ControlSocket, checkGroup, SOCKET_NAME } from './control-socket/server.js';
+import { DeviceWatch, deviceMtu } from './device-watch.js';
 import type { Dns64 } from './dns64/index.js';
 import { explicitMaps } from './explicit-maps.js';
 import { HttpService } from './http/service.js';
 import { RememberingLog } from './inspect/events.js';
 import type { Loaded, ReloadCounts, Subject } from './inspect/subject.js';
-import { lockInstance } from './instance-lock.js';
+import { InstanceLocks } from './instance-lock.js';
 import { interfaceAddresses } from './kernel-addresses.js';
 import { type Log, plainLog, silent } from './log.js';
 import { releaseMemoryRegularly } from './memory.js';
@@ -32,9 +33,6 @@ export interface GatewayOptions {
   readonly load?: () => GatewayConfig;
 }
 
-/** How often the kernel is asked for the device's addresses, where somebody else sets them. */
-const ADDRESSES_MS = 1000;
-
 export class Gateway {
   readonly #log: RememberingLog;
   readonly #clock: Clock;
@@ -47,6 +45,8 @@ export class Gateway {
   /** What a reload may replace. */
   readonly #parts: Parts = { kernelSide: undefined, dns64: undefined, control: undefined, http: undefined };
   #deviceAddresses: readonly InterfaceAddress[] = [];
+  #deviceMtu = 0;
+  #watch: DeviceWatch | undefined;
   /** What is in force as it was shown last: the same object for as long as it is the same. */
   #shown: { readonly of: GatewayConfig; readonly config: EffectiveConfig } | undefined;
   #isSetUpKept = false;
@@ -90,12 +90,11 @@ export class Gateway {
     const config = this.#config;
     const log = this.#log;
     for (const warning of config.warnings) log.warn({ event: 'config-warning' }, warning);
-    const lock = await lockInstance(config.device.name);
-    this.#undo.push(() => lock.release());
-    // Before anything that the gateway of another device with the same run-dir would notice.
+    const locks = await InstanceLocks.take(config, log);
+    this.#undo.push(() => locks.release());
     this.#undo.push(() => this.#parts.control?.close());
     if (config.controlSocket) this.#parts.control = await this.#openControl(config);
-    await recoverSysctls(config.runDir, plainLog(log));
+    if (locks.ownsRunDir) await recoverSysctls(config.runDir, plainLog(log));
 
     this.#config = { ...config, maps: await explicitMaps(config, log) };
     const device = openDevice(
@@ -120,7 +119,7 @@ export class Gateway {
     });
     this.#translation = translation;
     this.#undo.push(() => translation.stop());
-    this.#followAddresses();
+    this.#watchDevice();
     this.#undo.push(releaseMemoryRegularly());
     this.#undo.push(() => this.#parts.dns64?.close());
     this.#useDns64(config, await startNameServer(config, log, this.#giveWay));
@@ -151,6 +150,7 @@ export class Gateway {
       config: this.#shownConfig(device),
       device: device.name,
       steering: device.steering,
+      deviceProblem: this.#watch?.problem ?? null,
       dataplane: translation,
       dns64: this.#parts.dns64,
       advertisers: this.#advertisements.advertisers,
@@ -172,9 +172,14 @@ export class Gateway {
 
   #shownConfig({ offloads }: OpenDevice): EffectiveConfig {
     const shown = this.#shown;
-    if (shown?.of === this.#config && shown.config.deviceAddresses === this.#deviceAddresses)
+    const [deviceAddresses, mtu] = [this.#deviceAddresses, this.#deviceMtu];
+    if (
+      shown?.of === this.#config &&
+      shown.config.deviceAddresses === deviceAddresses &&
+      shown.config.deviceMtu === mtu
+    )
       return shown.config;
-    const config = { ...this.#config, deviceAddresses: this.#deviceAddresses, offloads };
+    const config = { ...this.#config, deviceAddresses, deviceMtu: mtu, offloads };
     this.#shown = { of: this.#config, config };
     return config;
   }
@@ -214,25 +219,63 @@ export class Gateway {
     };
   }
 
-  /** The configuration with the addresses that the device has now. */
+  /** The configuration with the addresses and the MTU that the device has now. */
   #effective(config: GatewayConfig): EffectiveConfig {
-    const { name, addresses, configure } = config.device;
+    const { name, mtu, addresses, configure } = config.device;
     this.#deviceAddresses = configure ? addresses : interfaceAddresses(name);
-    return { ...config, deviceAddresses: this.#deviceAddresses, offloads: this.#device?.offloads ?? [] };
+    this.#deviceMtu = deviceMtu(name, mtu);
+    return {
+      ...config,
+      deviceAddresses: this.#deviceAddresses,
+      deviceMtu: this.#deviceMtu,
+      offloads: this.#device?.offloads ?? [],
+    };
   }
 
-  /** Where somebody else gives the device its addresses, they may come and go at any time. */
-  #followAddresses(): void {
-    const timer = setInterval(() => {
-      const { configure, name } = this.#config.device;
-      if (configure || isDeepStrictEqual(interfaceAddresses(name), this.#deviceAddresses)) return;
-      this.#log.info({ event: 'addresses-changed' }, `the addresses of ${name} have changed`);
-      void this.#inTurn(async () => {
-        const next = await this.#translation?.prepare(this.#effective(this.#config));
-        if (next !== undefined) await this.#translation?.commit(next);
-      });
-    }, ADDRESSES_MS);
-    this.#undo.push(() => clearInterval(timer));
+  /** What others do to the device is followed: it goes down and up, and its MTU and addresses are theirs to change. */
+  #watchDevice(): void {
+    const { name } = this.#config.device;
+    const apply = () => this.#inBackground(() => this.#followDevice());
+    this.#watch = new DeviceWatch({
+      name,
+      log: this.#log,
+      onLost: (message) => this.#onLost(message),
+      onMtu: apply,
+      onUsable: () => this.#inBackground(() => this.#setUpAgain()),
+      onLook: () => {
+        // Where somebody else gives the device its addresses, they may come and go at any time.
+        if (this.#config.device.configure) return;
+        if (isDeepStrictEqual(interfaceAddresses(name), this.#deviceAddresses)) return;
+        this.#log.info({ event: 'addresses-changed' }, `the addresses of ${name} have changed`);
+        apply();
+      },
+    });
+    this.#undo.push(() => this.#watch?.close());
+  }
+
+  /** Has the workers know what the device has now. */
+  async #followDevice(): Promise<void> {
+    const next = await this.#translation?.prepare(this.#effective(this.#config));
+    if (next !== undefined) await this.#translation?.commit(next);
+  }
+
+  /** After a time in which the kernel had the device down, or no IPv6 on it. */
+  async #setUpAgain(): Promise<void> {
+    const settings = await inSlices(buildNetdevSettings(this.#config));
+    await this.#netdev?.setUpAgain(settings, plainLog(this.#log));
+    const { name } = this.#config.device;
+    this.#log.info(
+      { event: 'device-up', device: name },
+      `${name} is usable again, with its addresses and routes`,
+    );
+  }
+
+  /** In turn, for nobody who waits: what goes wrong is logged. */
+  #inBackground(change: () => Promise<void> | undefined): void {
+    this.#inTurn(change).catch((error: Error) => {
+      if (this.#stopping === undefined)
+        this.#log.error({ event: 'set-up-failed', err: error }, error.message);
+    });
   }
 
   #useDns64(config: GatewayConfig, dns64: Dns64 | undefined): void {

@@ -4,6 +4,8 @@ import pretty from 'pino-pretty';
 import native from '#native';
 import type { LogConfig } from './config/types.js';
 
+const WAITING_BYTES = 1 << 20;
+
 /** What modules log through: pino's shape, so that tests can hand in their own. */
 export interface Log {
   /** The least level that is written. */
@@ -31,7 +33,7 @@ export function createPlainLog(
   name: string,
   syslogSocket = '/dev/log',
 ): Log {
-  const output = pino.destination({ fd: 1, sync: true });
+  const output = standardOutput();
   const send =
     target === 'syslog' ? syslogSender(name, syslogSocket) : (text: string) => output.write(`${text}\n`);
   const stream = {
@@ -42,6 +44,16 @@ export function createPlainLog(
     },
   };
   return pino<never>({ level, base: null }, stream);
+}
+
+/**
+ * Standard output, synchronous. A gateway serves on where nothing can be written there, a full disk for one: lines wait until it
+ * can, and those beyond what may wait are lost.
+ */
+function standardOutput() {
+  const output = pino.destination({ fd: 1, sync: true, maxLength: WAITING_BYTES });
+  output.on('error', () => {});
+  return output;
 }
 
 /** Severity of syslog (RFC 5424 section 6.2.1) for pino's levels. */
@@ -91,13 +103,13 @@ export function createLog(config: LogConfig): Log {
 
 function outputOf(format: LogConfig['format']): { write(line: string): unknown } {
   const isTerminal = process.stdout.isTTY === true;
-  if (format === 'json' || (format === 'auto' && !isTerminal)) return pino.destination({ fd: 1, sync: true });
+  if (format === 'json' || (format === 'auto' && !isTerminal)) return standardOutput();
   return pretty({
     colorize: isTerminal,
     translateTime: 'SYS:HH:MM:ss',
     ignore: 'pid,hostname,event',
     hideObject: true,
-    sync: true,
+    destination: standardOutput(),
   });
 }
 

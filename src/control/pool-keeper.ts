@@ -11,6 +11,7 @@ import type { ExplicitMap } from './config/types.js';
 import type { Assignments } from './inspect/assignments.js';
 import type { Log } from './log.js';
 import { MapPublisher } from './map-publisher.js';
+import { unixNow } from './map-saver.js';
 import { DynamicPool, type LineProblem, type StoredEntry } from './pool/dynamic-pool.js';
 import { allowedHosts, type EffectiveConfig, reservedAddresses } from './settings.js';
 
@@ -203,8 +204,4 @@ export class PoolKeeper {
     else if (2 * (nowSec - (this.#lastSeen[index] as number)) > this.#options.lifetimeSec)
       this.#lastSeen[index] = nowSec;
   }
-}
-
-export function unixNow(): number {
-  return Math.floor(Date.now() / 1000);
 }

@@ -18,6 +18,8 @@ export interface EffectiveConfig extends GatewayConfig {
   readonly maps: readonly ExplicitMap[];
   /** The kernel's addresses on the device, whoever set them. */
   readonly deviceAddresses: readonly InterfaceAddress[];
+  /** The device's MTU, whoever set it. */
+  readonly deviceMtu: number;
   /** Names of the offloads that the device has. */
   readonly offloads: readonly string[];
 }
@@ -54,9 +56,15 @@ export function allowedHosts(
   };
 }
 
+/** The device's MTU within what the translators can work with. One below has no IPv6, and nothing to translate. */
+export function usableMtu({ deviceMtu }: EffectiveConfig): number {
+  return Math.min(Math.max(deviceMtu, 1280), 65_535);
+}
+
 /** The part of the configuration that the translators need. */
 export function translatorSettings(config: EffectiveConfig): TranslatorSettings {
-  const { translation, device, deviceAddresses } = config;
+  const { translation, deviceAddresses } = config;
+  const mtu = usableMtu(config);
   return {
     pref64: config.pref64,
     wkpfStrict: config.wkpfStrict,
@@ -66,8 +74,8 @@ export function translatorSettings(config: EffectiveConfig): TranslatorSettings 
     allowFrom: allowedSources(config),
     deviceAddresses4: deviceAddresses.flatMap((a) => (a.family === 4 ? [a.address] : [])),
     deviceAddresses6: deviceAddresses.flatMap((a) => (a.family === 6 ? [a.address] : ([] as Address6[]))),
-    ipv6Mtu: translation.ipv6Mtu ?? device.mtu,
-    ipv4Mtu: translation.ipv4Mtu ?? device.mtu,
+    ipv6Mtu: translation.ipv6Mtu ?? mtu,
+    ipv4Mtu: translation.ipv4Mtu ?? mtu,
     lowestIpv6Mtu: translation.lowestIpv6Mtu,
     udpZeroChecksum: translation.udpZeroChecksum,
     copyTrafficClass: translation.copyTrafficClass,

@@ -1,6 +1,5 @@
 /** The data plane as control sees it: the workers, the tables they read, the pool, and the clock. */
 import { cpus } from 'node:os';
-import { join } from 'node:path';
 import {
   createCounters,
   type LevelName,
@@ -20,20 +19,15 @@ import { Assignments } from './inspect/assignments.js';
 import { BusiestHosts } from './inspect/busiest.js';
 import type { Dataplane, WorkerView } from './inspect/subject.js';
 import type { Log } from './log.js';
-import { DynamicMapStore } from './pool/dynamic-map-store.js';
-import { createNoHosts, PoolKeeper, type PoolSurroundings, unixNow } from './pool-keeper.js';
+import { MapSaver } from './map-saver.js';
+import { createNoHosts, PoolKeeper, type PoolSurroundings } from './pool-keeper.js';
 import type { OpenDevice, QueueChange } from './queues.js';
 import { type EffectiveConfig, translatorSettings } from './settings.js';
 import { inSlices } from './slices.js';
 import { Workers } from './workers.js';
 
-const FILE = 'dynamic.map';
 /** How often the clock is looked at; a sweep follows where the second has changed. */
 const TICK_MS = 500;
-/** How often dynamic.map is written while maps are in use: after a crash, times of last use are no older. */
-const SAVE_SEC = 600;
-/** And how often once that has failed. */
-const RETRY_SEC = 10;
 
 /** For as many workers there are counters: what a configuration allows, or a machine with more CPUs. */
 const MAX_WORKERS = Math.max(64, cpus().length);
@@ -67,29 +61,28 @@ export class Translation implements Dataplane {
   readonly #surroundings: PoolSurroundings;
   readonly #counters: SharedArrayBuffer;
   readonly #workers: Workers;
-  readonly #store: DynamicMapStore | null;
+  /** Null where maps are not kept. */
+  readonly #saver: MapSaver | null;
   readonly assignments = new Assignments();
   readonly captures: Captures;
   readonly busiest: BusiestHosts;
   #tablesInForce: Tables;
   /** What its prefix tables were made of. */
   #maps: readonly ExplicitMap[];
-  #savedSec: number;
-  /** The last attempt to write something down has failed, and that has been said. */
-  #isStoreFailing = false;
   #keeper: PoolKeeper | undefined;
   #timer: NodeJS.Timeout | undefined;
 
   private constructor(config: EffectiveConfig, prefixTables: PrefixTables, options: TranslationOptions) {
     const { device, clock, log, onDeviceLost } = options;
-    this.#store = config.dataDir === null ? null : new DynamicMapStore(join(config.dataDir, FILE));
-    this.#savedSec = clock.nowSec();
+    const entries = () => this.#keeper?.pool.entries() ?? [];
+    this.#saver =
+      config.dataDir === null ? null : new MapSaver({ dataDir: config.dataDir, clock, log, entries });
     this.#log = log;
     this.#clock = clock;
     const state = createSharedState(MAX_WORKERS);
     state[CLOCK] = clock.nowSec();
     this.#counters = createCounters(MAX_WORKERS);
-    const record = (ipv4: number, host: Address6) => this.#record(ipv4, host);
+    const record = (ipv4: number, host: Address6) => this.#saver?.record(ipv4, host);
     this.#surroundings = {
       state,
       workerCount: MAX_WORKERS,
@@ -234,12 +227,7 @@ export class Translation implements Dataplane {
 
   /** Writes dynamic.map anew. Rejects where it cannot; nothing is lost then. */
   async save(): Promise<void> {
-    if (this.#keeper === undefined || this.#store === null) return;
-    const { pool } = this.#keeper;
-    const nowSec = this.#clock.nowSec();
-    this.#savedSec = nowSec;
-    await this.#store.compact(pool.entries(), nowSec, unixNow());
-    this.#isStoreFailing = false;
+    if (this.#keeper !== undefined) await this.#saver?.save();
   }
 
   /** How many maps dynamic.map holds once it is saved. */
@@ -249,7 +237,7 @@ export class Translation implements Dataplane {
 
   /** Says where dynamic.map is from now on. */
   moveDataDir(folder: string): void {
-    this.#store?.moveTo(join(folder, FILE));
+    this.#saver?.moveTo(folder);
   }
 
   /** Test hook: ends a worker in this way. */
@@ -266,7 +254,7 @@ export class Translation implements Dataplane {
     try {
       await this.save();
     } finally {
-      await this.#store?.close();
+      await this.#saver?.close();
     }
   }
 
@@ -281,8 +269,8 @@ export class Translation implements Dataplane {
   }
 
   #restore(keeper: PoolKeeper): void {
-    if (this.#store === null) return;
-    const { entries, problems } = this.#store.read();
+    if (this.#saver === null) return;
+    const { entries, problems } = this.#saver.read();
     for (const { file, line, message } of problems) {
       this.#log.warn(
         { event: 'dynamic-map-line', file, line },
@@ -292,28 +280,9 @@ export class Translation implements Dataplane {
     for (const { line, message } of keeper.restore(entries)) {
       this.#log.warn(
         { event: 'dynamic-map-entry', line },
-        `${FILE}:${line}: ${message}; the entry is ignored`,
+        `dynamic.map:${line}: ${message}; the entry is ignored`,
       );
     }
-  }
-
-  /** The gateway serves on where the disk does not: what is not written down now is with the next save. */
-  #record(ipv4: number, host: Address6): void {
-    try {
-      this.#store?.record(ipv4, host, unixNow());
-    } catch (error) {
-      this.#noteStoreFailure(error);
-    }
-  }
-
-  #noteStoreFailure(error: unknown): void {
-    if (this.#isStoreFailing) return;
-    this.#isStoreFailing = true;
-    const reason = error instanceof Error ? error.message : String(error);
-    this.#log.error(
-      { event: 'dynamic-map-failed', err: error },
-      `dynamic maps cannot be written down (${reason}): a crash now would lose the latest; it is tried again every ${RETRY_SEC} seconds`,
-    );
   }
 
   #tick(): void {
@@ -322,11 +291,7 @@ export class Translation implements Dataplane {
     if (nowSec === state[CLOCK]) return;
     Atomics.store(state, CLOCK, nowSec);
     this.#keeper?.tick(nowSec);
-    const isFailing = this.#isStoreFailing;
-    const isDue =
-      nowSec - this.#savedSec >= (isFailing ? RETRY_SEC : SAVE_SEC) ||
-      (!isFailing && this.#store?.isLong === true);
-    if (isDue && this.mapCount > 0) this.save().catch((error: unknown) => this.#noteStoreFailure(error));
+    this.#saver?.tick(nowSec, this.mapCount);
   }
 
   #logPackets(notes: readonly PacketNote[], left: number): void {

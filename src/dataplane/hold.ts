@@ -99,10 +99,14 @@ export class HoldArea {
     return HELD_NEW_HOST;
   }
 
-  /** Hands each frame of a host, oldest first, to `take`, and forgets the host. Its memory is free after `reclaim`. */
+  /**
+   * Hands each frame of a host, oldest first, to `take`, and forgets the host. Its memory is free after `reclaim`. One that is not
+   * held has none: a host that was forgotten and has asked again is answered twice, and both answers may come at once.
+   */
   release(host: number, take: (offset: number, length: number) => void): void {
-    // Forgotten first: a frame that asks again must find a clean slate.
     let frame = this.#firstFrame[host] as number;
+    if (frame === NONE) return;
+    // Forgotten first: a frame that asks again must find a clean slate.
     this.#firstFrame[host] = NONE;
     this.#table.withdraw(host);
     this.#freeHosts.push(host);

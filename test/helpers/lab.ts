@@ -55,6 +55,10 @@ export interface GatewayOptions {
   isFailing?: boolean;
   /** Further options of node. */
   nodeOptions?: readonly string[];
+  /** Variables for its environment. */
+  env?: NodeJS.ProcessEnv;
+  /** Shell commands that run before it in its mount namespace, which is its own. */
+  setUp?: string;
 }
 
 type LogLine = { event?: string; msg: string } & Record<string, unknown>;
@@ -232,10 +236,13 @@ export class Lab {
     return child;
   }
 
-  /** Writes the configuration file of the gateway: this, and beside it data-dir, run-dir and a forwarder. Returns its name. */
+  /** Writes the configuration file of the gateway: this, and what it lacks of data-dir, run-dir and a forwarder. Returns its name. */
   configure(toml = ''): string {
     const file = join(this.folder, 'nat64d.toml');
-    const folders = `data-dir = "${join(this.folder, 'data')}"\nrun-dir = "${join(this.folder, 'run')}"\n`;
+    const folders = ['data', 'run']
+      .filter((name) => !toml.includes(`${name}-dir`))
+      .map((name) => `${name}-dir = "${join(this.folder, name)}"\n`)
+      .join('');
     const dns64 = toml.includes('[dns64]') ? '' : `\n[dns64]\nforwarders = ["${SERVER4}"]\n`;
     writeFileSync(file, `${folders}${toml}${dns64}`);
     return file;
@@ -246,9 +253,13 @@ export class Lab {
     const file = this.configure(options.toml);
     const nodeOptions = ['--enable-source-maps', ...(options.nodeOptions ?? [])];
     const args = [...nodeOptions, CLI, '--config', file, ...(options.args ?? [])];
-    const gateway = new GatewayProcess(
-      this.spawn(this.gateway, process.execPath, args, { NAT64D_TEST_HOOKS: '1' }),
-    );
+    const [command, ...words] = [
+      ...(options.setUp === undefined ? [] : ['sh', '-c', `${options.setUp} && exec "$@"`, 'sh']),
+      process.execPath,
+      ...args,
+    ] as [string, ...string[]];
+    const env = { NAT64D_TEST_HOOKS: '1', ...options.env };
+    const gateway = new GatewayProcess(this.spawn(this.gateway, command, words, env));
     if (options.isFailing !== true) await gateway.waitFor('ready');
     return gateway;
   }

@@ -9,6 +9,8 @@
  *   burst HOST COUNT SIZE     datagrams one right after the other; prints how many came back whole, and how many out of their order
  *   stream HOST SECONDS [FLOWS [FILE]]  a numbered datagram each millisecond, of each flow in turn, until the file is gone at the
  *                             latest; prints how many were sent, came back, and did not come in their flow's order, or came twice
+ *   ask HOST NAME COUNT MSEC  a DNS query for AAAA every so often; prints how many were answered with an address within a second
+ *   idle HOST PORT COUNT SECONDS  TCP connections that say nothing; prints how many were made, and how many were there at the end
  */
 import { createHash } from 'node:crypto';
 import { createSocket } from 'node:dgram';
@@ -16,6 +18,7 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { decode, encode } from 'dns-packet';
 import { patternBytes } from './pattern.js';
 
 const [task = '', host = '', ...rest] = process.argv.slice(2);
@@ -137,6 +140,42 @@ async function burst(count: number, size: number) {
   return { whole, disordered };
 }
 
+async function ask(name: string, count: number, everyMs: number) {
+  const socket = createSocket('udp6');
+  const answered = new Set<number>();
+  socket.on('message', (data) => {
+    const { id, answers } = decode(data);
+    if (answers?.some(({ type }) => type === 'AAAA')) answered.add(id as number);
+  });
+  for (let id = 0; id < count; id++) {
+    const query = encode({ type: 'query', id, flags: 1 << 8, questions: [{ type: 'AAAA', name }] });
+    socket.send(query, 53, host);
+    await sleep(everyMs);
+  }
+  for (let waited = 0; waited < 1000 && answered.size < count; waited += 10) await sleep(10);
+  socket.close();
+  return { answered: answered.size };
+}
+
+async function idle(port: number, count: number, seconds: number) {
+  const open = new Set<Socket>();
+  let made = 0;
+  for (let i = 0; i < count; i++) {
+    const socket = connect(port, host, () => {
+      made++;
+      open.add(socket);
+    });
+    socket.on('error', () => {});
+    socket.on('close', () => open.delete(socket));
+    // A queue of connections to be accepted is shorter.
+    if (i % 100 === 99) await sleep(5);
+  }
+  await sleep(seconds * 1000);
+  const atEnd = open.size;
+  for (const socket of open) socket.destroy();
+  return { made, atEnd };
+}
+
 async function run(): Promise<unknown> {
   switch (task) {
     case 'get':
@@ -154,6 +193,10 @@ async function run(): Promise<unknown> {
       return burst(Number(rest[0]), Number(rest[1]));
     case 'stream':
       return stream(Number(rest[0]), Number(rest[1] ?? 1), rest[2] ?? '');
+    case 'ask':
+      return ask(rest[0] as string, Number(rest[1]), Number(rest[2]));
+    case 'idle':
+      return idle(Number(rest[0]), Number(rest[1]), Number(rest[2]));
     default:
       throw new Error(`no such task: ${task}`);
   }

@@ -26,6 +26,7 @@ export class TestSubject implements Subject {
   readonly startedMs = performance.now();
   readonly device = 'nat64';
   readonly steering = 'program';
+  deviceProblem: string | null = null;
   readonly dataplane: Dataplane;
   readonly reloads = { done: 0, failed: 0 };
   readonly recent = new RememberingLog({ ...silent, level: 'info' });
@@ -47,7 +48,12 @@ export class TestSubject implements Subject {
   constructor(toml = '', dns64: Partial<Dns64> | null = {}) {
     this.toml = toml;
     const config = parseConfig(toml, 'f');
-    this.config = { ...config, deviceAddresses: config.device.addresses, offloads: ['CSUM', 'TSO4'] };
+    this.config = {
+      ...config,
+      deviceAddresses: config.device.addresses,
+      deviceMtu: config.device.mtu,
+      offloads: ['CSUM', 'TSO4'],
+    };
     this.dns64 =
       dns64 === null
         ? undefined

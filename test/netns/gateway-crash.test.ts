@@ -7,6 +7,9 @@ import { Lab, SERVER4, under } from '../helpers/lab.js';
 /** The soak asks for more. */
 const KILLS = Number(process.env.NAT64D_KILLS ?? 10);
 const HOSTS_A_ROUND = 20;
+/** About what a start and an end take. */
+const START_MS = 700;
+const STOP_MS = 150;
 /** All hosts are of one /64, and the server sees the addresses of the pool. */
 const TOML = 'max-maps-per-64 = 0\n[device]\nmasquerade = false\n';
 
@@ -21,6 +24,7 @@ test(`kill -9 under churn, ${KILLS} times: no assignment that a packet was sent 
 }, async () => {
   await lab.serve(lab.server, 'server');
   lab.ip(lab.server, 'route add 10.64.0.0/16 via 203.0.113.1');
+  const before = await lab.snapshot();
   const addressOf = new Map<string, string>();
   const check = async (count: number, waitMs: number) => {
     const words = ['hosts', under(SERVER4), String(count), String(waitMs)];
@@ -41,8 +45,21 @@ test(`kill -9 under churn, ${KILLS} times: no assignment that a packet was sent 
     await gateway.exited;
     await coming;
   }
+  // In the middle of a start, and of an end, too.
+  for (let i = 0; i < KILLS / 3; i++) {
+    const starting = await lab.startGateway({ toml: TOML, isFailing: true });
+    await sleep(Math.random() * START_MS);
+    starting.kill('SIGKILL');
+    await starting.exited;
+    const ending = await lab.startGateway({ toml: TOML });
+    ending.kill('SIGTERM');
+    await sleep(Math.random() * STOP_MS);
+    ending.kill('SIGKILL');
+    await ending.exited;
+  }
   const gateway = await lab.startGateway({ toml: TOML });
   assert.equal(await check(KILLS * HOSTS_A_ROUND, 5000), KILLS * HOSTS_A_ROUND);
   assert.equal(new Set(addressOf.values()).size, addressOf.size, 'no address has two hosts');
   assert.equal(await gateway.stop(), 0);
+  assert.equal(await lab.snapshot(), before);
 });

@@ -42,7 +42,7 @@ const SLICE = 10_000;
 /** Walks a large pool in slices, so that DNS is served in between. */
 export async function differenceTo(subject: Subject, after: GatewayConfig): Promise<Difference> {
   // What the kernel has added is in no file.
-  const { deviceAddresses, offloads, ...before } = subject.config;
+  const { deviceAddresses, deviceMtu, offloads, ...before } = subject.config;
   const changes = changesBetween(before, after);
   const mapsRemoved = await inSlices(without(before.maps, after.maps));
   return {

@@ -59,6 +59,8 @@ export interface Subject {
   /** The name the kernel gave. */
   readonly device: string;
   readonly steering: OpenDevice['steering'];
+  /** Why nothing can pass the device; null where it can. */
+  readonly deviceProblem: string | null;
   readonly dataplane: Dataplane;
   readonly dns64: Dns64 | undefined;
   /** Where router advertisements are asked for. */

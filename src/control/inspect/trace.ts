@@ -7,6 +7,7 @@ import {
   formatPrefix6,
   parseAddress4,
 } from '../../wire/address.js';
+import { usableMtu } from '../settings.js';
 import { Addressing } from './addressing.js';
 import type { Subject } from './subject.js';
 
@@ -59,9 +60,9 @@ export function tracePacket(subject: Subject, source: Address, destination: Addr
   const ends = [to, from()];
   const [, last] = ends as [End, End];
   if (last.verdict !== undefined) return finished(ends, last);
-  const { translation, device } = subject.config;
+  const { translation } = subject.config;
   const isFrom6 = source.family === 6;
-  const mtu = (isFrom6 ? translation.ipv4Mtu : translation.ipv6Mtu) ?? device.mtu;
+  const mtu = (isFrom6 ? translation.ipv4Mtu : translation.ipv6Mtu) ?? usableMtu(subject.config);
   const steps = ends.map(({ step }) => step);
   if (to.verdict === 'hairpin') {
     const text = 'both ends are hosts behind us: translated twice, without leaving the worker (hairpin)';

@@ -97,10 +97,10 @@ export class Masquerade {
     }
     // The table is its own: nobody else may change it.
     this.#child.stdin?.write(text);
-    const deadline = Date.now() + SETTLE_MSEC;
+    const deadline = performance.now() + SETTLE_MSEC;
     const list = () => run(WHAT, 'nft', ['list', 'table', 'inet', this.#table]);
     while (!(await list()).includes(ruleText(rule))) {
-      if (Date.now() > deadline) {
+      if (performance.now() > deadline) {
         throw new NetdevError(
           'COMMAND_FAILED',
           `${WHAT}: the rule of the nftables table inet ${this.#table} did not change`,
@@ -140,13 +140,13 @@ export class Masquerade {
 
   /** Removes the table of a gateway that died. One that is owned goes by itself, moments after its gateway. */
   async #removeLeftover(): Promise<void> {
-    const deadline = Date.now() + SETTLE_MSEC;
+    const deadline = performance.now() + SETTLE_MSEC;
     while (await this.#exists()) {
       try {
         await this.#deleteTable();
       } catch (error) {
         if (!(error instanceof NetdevError) || error.code !== 'NOT_PERMITTED') throw error;
-        if (Date.now() > deadline) {
+        if (performance.now() > deadline) {
           throw new NetdevError(
             'TABLE_IN_USE',
             `${WHAT}: the nftables table inet ${this.#table} belongs to another running process. Is there another nat64d with the device ${this.#rule.device}? 'ss -f netlink -p' shows the nft that holds it; end it, or choose another [device] name.`,
@@ -161,7 +161,7 @@ export class Masquerade {
   async #hold(): Promise<string | null> {
     // A session of its own: the Ctrl-C that goes to our whole process group must not reach it before we are done.
     const child = spawn('nft', ['-i'], { detached: true, env: TOOL_ENV, stdio: ['pipe', 'ignore', 'pipe'] });
-    const startedAt = Date.now();
+    const startedAt = performance.now();
     let words = '';
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       words += text;
@@ -174,12 +174,12 @@ export class Masquerade {
       throw error;
     }
     child.once('exit', () => {
-      if (this.#child === child) this.#onChildDied(Date.now() - startedAt);
+      if (this.#child === child) this.#onChildDied(performance.now() - startedAt);
     });
     child.stdin.write(tableText(this.#rule, true));
     try {
-      const deadline = Date.now() + SETTLE_MSEC;
-      while (!hasEnded(child) && words === '' && Date.now() < deadline) {
+      const deadline = performance.now() + SETTLE_MSEC;
+      while (!hasEnded(child) && words === '' && performance.now() < deadline) {
         if ((await this.#exists()) && !hasEnded(child)) {
           this.#child = child;
           return null;

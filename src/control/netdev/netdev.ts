@@ -26,6 +26,11 @@ function takeOut(set: Set<string>, isTaken: (element: string) => boolean): strin
   return taken;
 }
 
+/** A link-local address would bring router solicitations, and each address MLD reports: no host is there to hear them. */
+function noAutomaticAddresses(device: string): string {
+  return `link set dev ${device} addrgenmode none`;
+}
+
 /** What has been set up, with the way back. */
 export class Netdev {
   readonly #log: NetdevLog;
@@ -88,6 +93,25 @@ export class Netdev {
     if (configure && forwarding && !this.#isForwarding) await this.#setForwarding(settings, log);
   }
 
+  /**
+   * Sets up again what the kernel forgets of a device that was down, or too small for IPv6: its IPv6 addresses and how it makes
+   * them, and all its routes. @throws NetdevError
+   */
+  async setUpAgain(settings: NetdevSettings, log: NetdevLog): Promise<void> {
+    const { device, configure } = settings;
+    if (configure) {
+      await ipBatch(`cannot set up the device ${device}`, [
+        noAutomaticAddresses(device),
+        `address flush dev ${device} scope link`,
+      ]);
+    }
+    const before = [...this.#routes];
+    this.#routes.clear();
+    await this.extend(settings, log);
+    // Those that the kernel has kept are ours as before.
+    for (const [prefix, source] of before) if (!this.#routes.has(prefix)) this.#routes.set(prefix, source);
+  }
+
   /** Takes down what we had set up and these settings have no more. What fails is logged. */
   async reduce(settings: NetdevSettings, log: NetdevLog): Promise<void> {
     const addresses = new Set(settings.addresses.map(formatInterfaceAddress));
@@ -123,11 +147,10 @@ export class Netdev {
     ];
     // Matters where the device stays: one that the administrator made persistent.
     this.#undo.push(() => ipRemove(`cannot reset the device ${device}`, before));
-    // A link-local address would bring router solicitations, and each address MLD reports: no host is there to hear them.
     // The mode must be set before the device is up.
     await ipBatch(what, [
       `link set dev ${device} mtu ${mtu} multicast off`,
-      `link set dev ${device} addrgenmode none`,
+      noAutomaticAddresses(device),
       `link set dev ${device} up`,
     ]);
     this.#mtu = mtu;

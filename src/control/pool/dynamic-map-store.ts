@@ -25,6 +25,7 @@ import {
   readSync,
   renameSync,
   rmSync,
+  statSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
@@ -87,6 +88,20 @@ export class DynamicMapStore {
     this.#journalBytes += written;
     if (written < line.length) throw new Error(`the disk of ${this.#journalFile} is full`);
     this.#isTorn = false;
+  }
+
+  /**
+   * Lets go of a journal that is not where it should be any more, because somebody has removed or replaced the file or its folder.
+   * The next record makes another one. Returns whether it was so.
+   */
+  leaveLostJournal(): boolean {
+    if (this.#journal < 0) return false;
+    const open = fstatSync(this.#journal);
+    const there = statSync(this.#journalFile, { throwIfNoEntry: false });
+    if (there?.ino === open.ino && there.dev === open.dev) return false;
+    closeSync(this.#journal);
+    this.#journal = -1;
+    return true;
   }
 
   /** Whether the journal is worth a compaction, and none is under way. */

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { createPlainLog } from '#nat64d/control/log.js';
-import { openNotifier } from '#nat64d/control/notify.js';
+import { openNotifier, watchdogMs } from '#nat64d/control/notify.js';
 import { listenForDatagrams } from '../../helpers/datagram-listener.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'nat64d-log-'));
@@ -65,11 +65,44 @@ test('sd_notify tells a socket by path or abstract name; none, or one that is no
     const listener = await listenForDatagrams(socket);
     const notifier = openNotifier(socket);
     notifier.notify('READY=1');
-    notifier.notify('RELOADING=1');
-    assert.deepEqual(await listener.received(2), ['READY=1', 'RELOADING=1']);
+    notifier.reloading();
+    const beforeUsec = process.hrtime.bigint() / 1000n;
+    const [ready, reloading = ''] = await listener.received(2);
+    assert.equal(ready, 'READY=1');
+    // CLOCK_MONOTONIC, as systemd compares it with.
+    const usec = BigInt(/^RELOADING=1\nMONOTONIC_USEC=([0-9]+)$/.exec(reloading)?.[1] ?? 0);
+    assert.ok(usec <= beforeUsec && beforeUsec - usec < 60_000_000n, reloading);
     await listener.close();
     notifier.notify('STOPPING=1');
   }
   for (const none of [undefined, '', 'relative', '@', '/nowhere/at/all'])
     openNotifier(none).notify('READY=1');
+});
+
+for (const [env, ms] of [
+  [{}, null],
+  [{ WATCHDOG_USEC: '30000000' }, 30_000],
+  [{ WATCHDOG_USEC: '500000', WATCHDOG_PID: String(process.pid) }, 500],
+  [{ WATCHDOG_USEC: '500000', WATCHDOG_PID: '1' }, null],
+  [{ WATCHDOG_USEC: '0' }, null],
+  [{ WATCHDOG_USEC: 'soon' }, null],
+] as const) {
+  test(`${JSON.stringify(env)} asks for a sign of life within ${ms} ms`, () =>
+    assert.equal(watchdogMs(env), ms));
+}
+
+test('a log on a full disk, or to a reader that has gone, is no reason to end', () => {
+  const script = `
+    const { createLog, createPlainLog } = await import(${JSON.stringify(import.meta.resolve('#nat64d/control/log.js'))});
+    const logs = [createPlainLog('info', 'plain', 'x'), ...['json', 'pretty'].map((format) => createLog({ level: 'info', format, packets: [] }))];
+    for (let i = 0; i < 3; i++) for (const log of logs) {
+      log.warn({ event: 'e' }, 'lost');
+      await new Promise(setImmediate);
+    }
+    console.error('lives');`;
+  const args = [process.execPath, '--input-type=module', '-e', script];
+  for (const output of ['> /dev/full', '| true']) {
+    const { stderr } = spawnSync('sh', ['-c', `"$@" ${output}`, 'sh', ...args], { encoding: 'utf8' });
+    assert.equal(stderr, 'lives\n', output);
+  }
 });

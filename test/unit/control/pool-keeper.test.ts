@@ -20,7 +20,7 @@ let nowSec = CLOCK_START_SEC;
 
 function configOf(toml: string): EffectiveConfig {
   const config = parseConfig(toml, 'f');
-  return { ...config, deviceAddresses: [], offloads: [] };
+  return { ...config, deviceAddresses: [], deviceMtu: 1500, offloads: [] };
 }
 
 function keeperOf(toml: string, assignments = new Assignments()): PoolKeeper {
@@ -141,7 +141,7 @@ test("the kernel's own addresses under pref64 may have maps", () => {
   const keeper = keeperOf('');
   const config = parseConfig('', 'f');
   const maps6 = createPrefixTable([], 6);
-  keeper.adopt({ ...config, deviceAddresses: config.device.addresses, offloads: [] }, maps6);
+  keeper.adopt({ ...config, deviceAddresses: config.device.addresses, deviceMtu: 1500, offloads: [] }, maps6);
   assert.ok(keeper.assigner.isAllowed(address6('64:ff9b:1::10.64.0.2')));
   assert.ok(!keeper.assigner.isAllowed(address6('64:ff9b:1::10.64.0.3')));
 });

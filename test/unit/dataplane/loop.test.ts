@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Loop } from '#nat64d/dataplane/loop.js';
 import { readCounters } from '#nat64d/shm/counters.js';
+import { ANSWER_REFUSED, HostRing } from '#nat64d/shm/host-ring.js';
 import { Device } from '../../helpers/device.js';
-import { HOST6 } from '../../helpers/harness.js';
+import { address6, HOST6 } from '../../helpers/harness.js';
 import { bytes, icmp, ipv6, udp } from '../../helpers/packet.js';
 import { makeTask } from '../../helpers/worker-task.js';
 
@@ -14,7 +15,7 @@ const echo = () => ipv6(SERVER, icmp({ type: 128 }, bytes(8)));
 function serve(device: Device, coalesce: 'none' | 'all' = 'all') {
   const task = makeTask({ coalesce });
   const loop = new Loop(task, () => {}, device);
-  return { loop, count: () => readCounters(task.counters), close: () => task.port.close() };
+  return { loop, task, count: () => readCounters(task.counters), close: () => task.port.close() };
 }
 
 test('a sparse queue is read again behind the write, then waited for a moment', () => {
@@ -72,3 +73,17 @@ for (const [what, refuses, expected] of [
     close();
   });
 }
+
+test('two answers about a held host at once, as after a time in which control was held up: released once, and no loop', () => {
+  const stranger = '2001:db8:9::9';
+  const device = new Device([ipv6({ ...SERVER, src: stranger }, udp({}, bytes(64)))]);
+  const { loop, task, count, close } = serve(device);
+  loop.serve();
+  assert.equal(count().held, 1);
+  const [w0, w1, w2, w3] = address6(stranger);
+  const answers = new HostRing(task.answers);
+  for (let i = 0; i < 2; i++) answers.push(w0, w1, w2, w3, ANSWER_REFUSED);
+  loop.serveAnswers();
+  assert.deepEqual([count().held, count()['drop-refused']], [1, 1]);
+  close();
+});

@@ -173,8 +173,8 @@ const TABLE: Record<string, Row> = {
   setOffload: { call: native.setOffload, kinds: ['fd', 'whole'], good: () => [queue.fd, 0] },
   setSteering: {
     call: native.setSteering,
-    kinds: ['fd', 'whole', 'whole', 'whole'],
-    good: () => [queue.fd, 12, 32, 1],
+    kinds: ['fd', 'whole', 'whole', 'whole', 'whole', 'whole'],
+    good: () => [queue.fd, 12, 32, 1, 0, 2],
   },
   clearSteering: { call: native.clearSteering, kinds: ['fd'], good: () => [queue.fd] },
   closeQueue: { call: native.closeQueue, kinds: ['fd'], good: () => [CLOSED] },
@@ -204,6 +204,9 @@ const TABLE: Record<string, Row> = {
     kinds: ['path', 'strings', 'strings'],
     good: () => ['/nowhere/at/all', ['x'], ['A=b']],
   },
+  linkState: { call: native.linkState, kinds: ['path'], good: () => ['nowhere'] },
+  lock: { call: native.lock, kinds: ['fd'], good: () => [CLOSED] },
+  openRouter: { call: native.openRouter, kinds: ['path'], good: () => ['lo'], undo: close },
   openDatagram: { call: native.openDatagram, kinds: ['path'], good: () => ['@nobody'], undo: close },
   sendDatagram: {
     call: native.sendDatagram,

@@ -1,7 +1,7 @@
 /** What a process gives up, and becomes; each in a child, for there is no way back. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -122,6 +122,18 @@ test('datagrams arrive whole, by path and by abstract name; a listener that has 
     assert.equal(native.sendDatagram(fd, Buffer.from('nobody')), false);
     native.closeQueue(fd);
   }
+});
+
+test('lock: one holder at a time, until it closes the descriptor', () => {
+  const first = openSync(folder, 'r');
+  const second = openSync(folder, 'r');
+  assert.equal(native.lock(first), true);
+  assert.equal(native.lock(second), false);
+  closeSync(first);
+  assert.equal(native.lock(second), true);
+  closeSync(second);
+  assert.throws(() => native.lock(second), { code: 'EBADF', syscall: 'flock' });
+  assert.throws(() => native.lock('x' as never), { name: 'TypeError' });
 });
 
 test('releaseMemory gives back what was freed below what is still used', () => {

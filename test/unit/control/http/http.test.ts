@@ -224,6 +224,8 @@ test('health is of the process, readiness of what it does', async () => {
   const { status, text } = await get(port, '/readyz');
   assert.deepEqual([status, text], [503, 'the port is taken\n']);
   assert.equal((await get(port, '/healthz')).status, 200);
+  subject.deviceProblem = 'nat64 is down';
+  assert.equal((await get(port, '/readyz')).text, 'nat64 is down\nthe port is taken\n');
 });
 
 test('before it serves, a gateway is healthy and not ready', async () => {

@@ -1,0 +1,78 @@
+/**
+ * Notices when the main thread does not get round to its work: something keeps it busy, or a call blocks.
+ *
+ *   main thread ──counts a shared word up──► watch thread ──WATCHDOG=1 while it moves, STATUS= while it does not──► systemd
+ *
+ * The main thread says itself how long it was, once it is over; the watch thread can say so meanwhile.
+ */
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
+import type { Log } from './log.js';
+import type { Notifier } from './notify.js';
+
+/** How often the main thread counts. */
+const BEAT_MS = 250;
+/** What is worth a line. */
+export const HELD_UP_MS = 1000;
+
+/** What the watch thread is given. */
+export interface WatchTask {
+  /** One word, counted up by the main thread. */
+  readonly beats: SharedArrayBuffer;
+  /** Of the service manager's socket; -1: none. */
+  readonly notifyFd: number;
+  /** How long the service manager waits for a sign of life; null: it does not. */
+  readonly watchdogMs: number | null;
+}
+
+export class Heartbeat {
+  readonly #log: Log;
+  readonly #timer: NodeJS.Timeout;
+  readonly #watch: Worker;
+  readonly #beats = new Int32Array(new SharedArrayBuffer(4));
+  #lastMs = performance.now();
+
+  /**
+   * Resolves when the watch thread runs, and needs no file any more.
+   * @param watchdogMs see `watchdogMs` of notify.ts
+   */
+  static async start(log: Log, notifier: Notifier, watchdogMs: number | null): Promise<Heartbeat> {
+    const heartbeat = new Heartbeat(log, notifier, watchdogMs);
+    // A thread that fails has been logged, and keeps nobody from serving.
+    await once(heartbeat.#watch, 'message').catch(() => {});
+    heartbeat.#watch.unref();
+    return heartbeat;
+  }
+
+  private constructor(log: Log, { fd }: Notifier, watchdogMs: number | null) {
+    this.#log = log;
+    const workerData: WatchTask = {
+      beats: this.#beats.buffer as SharedArrayBuffer,
+      notifyFd: fd,
+      watchdogMs,
+    };
+    this.#watch = new Worker(new URL('./watch-thread.js', import.meta.url), { workerData });
+    this.#watch.on('error', (error) =>
+      log.error({ event: 'watch-failed', err: error }, `the watch thread has ended: ${error.message}`),
+    );
+    this.#timer = setInterval(() => this.#beat(), BEAT_MS).unref();
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#watch.terminate();
+  }
+
+  #beat(): void {
+    Atomics.add(this.#beats, 0, 1);
+    const nowMs = performance.now();
+    const lateMs = nowMs - this.#lastMs - BEAT_MS;
+    this.#lastMs = nowMs;
+    if (lateMs < HELD_UP_MS) return;
+    const sec = Math.round(lateMs / 100) / 10;
+    this.#log.warn(
+      { event: 'main-thread-held-up', sec },
+      `the main thread was held up for ${sec} s: new hosts and DNS had to wait; established flows had not`,
+    );
+  }
+}

@@ -1,0 +1,83 @@
+/** What others do to the device while the gateway runs: down, up, another MTU, another name, gone. */
+import assert from 'node:assert/strict';
+import { afterEach, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CLIENT6, type GatewayProcess, Lab, PUBLIC4, SERVER4, under } from '../helpers/lab.js';
+
+const CLIENT4 = '198.51.100.7';
+const MAP = `[[map]]\nipv4 = "${CLIENT4}"\nipv6 = "${CLIENT6}"\n`;
+/** A worker that spun would make some hundred thousand. */
+const FEW_BURSTS = 1000;
+
+let lab: Lab;
+afterEach(() => lab.close());
+
+async function start(): Promise<GatewayProcess> {
+  lab = new Lab();
+  lab.ip(lab.server, `route add ${CLIENT4} via 203.0.113.1`);
+  return lab.startGateway({ toml: MAP });
+}
+
+async function pings(address = under(PUBLIC4)): Promise<boolean> {
+  const { stdout } = await lab.run(lab.client, 'ping', ['-c', '1', '-W', '2', address]);
+  return / 0% packet loss/.test(stdout);
+}
+
+async function stopCalm(gateway: GatewayProcess): Promise<void> {
+  assert.equal(await gateway.stop(), 0);
+  const counters = gateway.events('stopped')[0]?.counters as Record<string, number>;
+  assert.ok((counters.bursts as number) < FEW_BURSTS, `${counters.bursts} bursts`);
+}
+
+test('a device that is set down is reported, and costs nothing; set up again it has its addresses and routes', async () => {
+  const gateway = await start();
+  const before = await lab.snapshot();
+  lab.ip(lab.gateway, 'link set nat64 down');
+  assert.match((await gateway.waitFor('device-down')).msg, /nat64 is down.*ip link set nat64 up/);
+  assert.ok(!(await pings()));
+  await sleep(1000);
+  assert.equal(gateway.events('device-down').length, 1, 'said once');
+  lab.ip(lab.gateway, 'link set nat64 up');
+  await gateway.waitFor('device-up');
+  assert.equal(await lab.snapshot(), before);
+  assert.ok(await pings());
+  await stopCalm(gateway);
+});
+
+test('another MTU of the device is reported, and packets are translated for it', async () => {
+  const gateway = await start();
+  lab.ip(lab.gateway, 'link set nat64 mtu 1400');
+  const { mtu, msg } = await gateway.waitFor('device-mtu');
+  assert.equal(mtu, 1400);
+  assert.match(msg, /MTU of nat64 is 1400 now, no longer 1500/);
+  const ping = async (size: number) => {
+    const args = ['-M', 'do', '-c', '2', '-i', '0.2', '-W', '1', '-s', String(size), CLIENT4];
+    const { stdout, stderr } = await lab.run(lab.server, 'ping', args);
+    return stdout + stderr;
+  };
+  // 1390 bytes of IPv4 would be 1410 of IPv6.
+  assert.match(await ping(1390 - 28), /mtu ?= ?1380/);
+  assert.match(await ping(1380 - 28), / 0% packet loss/);
+  await stopCalm(gateway);
+});
+
+test('an MTU below 1280, where the kernel takes IPv6 away, is an error; with a larger one all is as before', async () => {
+  const gateway = await start();
+  const before = await lab.snapshot();
+  lab.ip(lab.gateway, 'link set nat64 mtu 1279');
+  assert.match((await gateway.waitFor('device-mtu')).msg, /1279.*below 1280/);
+  lab.ip(lab.gateway, 'link set nat64 mtu 1500');
+  await gateway.waitFor('device-up');
+  assert.equal(await lab.snapshot(), before);
+  assert.ok(await pings());
+  assert.ok(await pings(under(SERVER4)));
+  await stopCalm(gateway);
+});
+
+test('a device with another name, or in another namespace, ends the gateway with a message', async () => {
+  const gateway = await start();
+  lab.ip(lab.gateway, 'link set nat64 down');
+  lab.ip(lab.gateway, 'link set nat64 name other');
+  assert.equal(await gateway.exited, 1);
+  assert.match(gateway.output.join('\n'), /nat64 is gone.*deleted, renamed or moved/);
+});

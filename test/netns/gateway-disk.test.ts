@@ -1,0 +1,62 @@
+/** The disk under dynamic.map: full, read-only, its files removed. The gateway forwards on, says so, and recovers. */
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Lab, PUBLIC4, under } from '../helpers/lab.js';
+
+let lab: Lab;
+afterEach(() => lab.close());
+
+/** Seconds of the gateway's clock in one of ours: what happens once a minute happens each second. */
+const CLOCK_RATE = '60';
+const hostOf = (n: number) => `2001:db8:1::100:${n}`;
+
+test('a disk that is full, read-only or emptied: new hosts are let in, it is said once a minute, and mended', async () => {
+  lab = new Lab({ clientAddresses: 3 });
+  const disk = join(lab.folder, 'disk');
+  const gateway = await lab.startGateway({
+    args: ['--test-clock-rate', CLOCK_RATE],
+    toml: `[http]\nlisten = false\n`,
+    setUp: `mkdir ${disk} && mount -t tmpfs -o size=64k tmpfs ${disk} && ln -s ${disk} ${join(lab.folder, 'data')}`,
+  });
+  const seen = join(`/proc/${gateway.pid}/root`, disk);
+  const map = join(seen, 'dynamic.map');
+  const comesIn = async (n: number) => {
+    const { stdout } = await lab.run(lab.client, 'ping', [
+      ...['-c', '1', '-W', '3', '-I', hostOf(n)],
+      under(PUBLIC4),
+    ]);
+    assert.match(stdout, / 0% packet loss/);
+  };
+
+  assert.throws(() => writeFileSync(join(seen, 'fill'), Buffer.alloc(1 << 20)), { code: 'ENOSPC' });
+  await comesIn(1);
+  assert.match((await gateway.waitFor('dynamic-map-failed')).msg, /ENOSPC|disk .* is full/);
+  // In the second minute it is said again, and in between it is not.
+  await gateway.waitFor('dynamic-map-failed', 2);
+  await sleep(500);
+  assert.equal(gateway.events('dynamic-map-failed').length, 2);
+  rmSync(join(seen, 'fill'));
+  await gateway.waitFor('dynamic-map-recovered');
+  assert.match(readFileSync(map, 'utf8'), new RegExp(`\t${hostOf(1)}\t`));
+
+  const remount = (how: string) =>
+    lab.run(lab.gateway, 'nsenter', ['-t', String(gateway.pid), '-m', 'mount', '-o', `remount,${how}`, disk]);
+  const failures = gateway.events('dynamic-map-failed').length;
+  assert.equal((await remount('ro')).status, 0);
+  await comesIn(2);
+  assert.match((await gateway.waitFor('dynamic-map-failed', failures + 1)).msg, /EROFS/);
+  assert.equal((await remount('rw')).status, 0);
+  await gateway.waitFor('dynamic-map-recovered', 2);
+  assert.match(readFileSync(map, 'utf8'), new RegExp(`\t${hostOf(2)}\t`));
+
+  await comesIn(3);
+  rmSync(map);
+  rmSync(`${map}.journal`);
+  await gateway.waitFor('dynamic-map-gone');
+  for (let waited = 0; !existsSync(map) && waited < 5000; waited += 10) await sleep(10);
+  for (const n of [1, 2, 3]) assert.match(readFileSync(map, 'utf8'), new RegExp(`\t${hostOf(n)}\t`));
+  assert.equal(await gateway.stop(), 0);
+});

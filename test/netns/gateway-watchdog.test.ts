@@ -1,0 +1,40 @@
+/** A main thread that is held up: flows pass, and the service manager hears of it. */
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { afterEach, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { listenForDatagrams } from '../helpers/datagram-listener.js';
+import { Lab, SERVER4, under } from '../helpers/lab.js';
+
+let lab: Lab;
+afterEach(() => lab.close());
+
+test('the main thread blocked for 3 s: an established flow loses nothing, systemd gets no sign of life and a status, and then both', async () => {
+  lab = new Lab();
+  await lab.serve(lab.server, 'server');
+  const socket = join(lab.folder, 'notify');
+  const systemd = await listenForDatagrams(socket);
+  const gateway = await lab.startGateway({ env: { NOTIFY_SOCKET: socket, WATCHDOG_USEC: '2000000' } });
+  const stream = lab.node(lab.client, 'client', ['stream', under(SERVER4), '5']);
+  await sleep(1000);
+  gateway.kill('SIGURG');
+  const { sec } = await gateway.waitFor('main-thread-held-up');
+  assert.ok((sec as number) > 2, `${sec} s`);
+  const { sent, received, disordered } = JSON.parse((await stream).stdout) as Record<string, number>;
+  assert.deepEqual([received, disordered], [sent, 0]);
+
+  gateway.kill('SIGHUP');
+  await gateway.waitFor('reloaded');
+  assert.equal(await gateway.stop(), 0);
+  const told = await systemd.received(1);
+  await systemd.close();
+  assert.ok(told.includes('READY=1'));
+  const heldUp = told.findIndex((text) => /^STATUS=the main thread has been held up/.test(text));
+  const serving = told.indexOf('STATUS=serving');
+  assert.ok(heldUp > 0 && serving > heldUp, told.join('\n'));
+  assert.ok(!told.slice(heldUp, serving).includes('WATCHDOG=1'), 'no sign of life meanwhile');
+  for (const part of [told.slice(0, heldUp), told.slice(serving)]) assert.ok(part.includes('WATCHDOG=1'));
+  const reloading = told.findIndex((text) => /^RELOADING=1\nMONOTONIC_USEC=[0-9]+$/.test(text));
+  assert.ok(reloading > 0 && told.indexOf('READY=1', reloading) > reloading, told.join('\n'));
+  assert.ok(told.indexOf('STOPPING=1') > reloading);
+});
