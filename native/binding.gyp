@@ -1,4 +1,5 @@
 {
+  "variables": { "has_bench%": "<!(test -d bench && echo 1 || echo 0)" },
   "targets": [
     {
       "target_name": "nat64d_native",
@@ -32,24 +33,34 @@
         "-fvisibility=hidden"
       ],
       "ldflags": ["-Wl,-z,relro,-z,now"]
-    },
-    {
-      "target_name": "loadgen",
-      "type": "executable",
-      "sources": [
-        "bench/authority.c",
-        "bench/echo.c",
-        "bench/forge.c",
-        "bench/gso.c",
-        "bench/hosts.c",
-        "bench/load.c",
-        "bench/loadgen.c",
-        "bench/queries.c",
-        "bench/raw.c",
-        "bench/times.c"
-      ],
-      "defines": ["_GNU_SOURCE"],
-      "cflags": ["-std=c17", "-O2", "-Wall", "-Wextra", "-Werror"]
     }
+  ],
+  "conditions": [
+    # The load generators of the benchmarks are no part of the package.
+    [
+      "<(has_bench) == 1",
+      {
+        "targets": [
+        {
+          "target_name": "loadgen",
+          "type": "executable",
+          "sources": [
+            "bench/authority.c",
+            "bench/echo.c",
+            "bench/forge.c",
+            "bench/gso.c",
+            "bench/hosts.c",
+            "bench/load.c",
+            "bench/loadgen.c",
+            "bench/queries.c",
+            "bench/raw.c",
+            "bench/times.c"
+          ],
+          "defines": ["_GNU_SOURCE"],
+          "cflags": ["-std=c17", "-O2", "-Wall", "-Wextra", "-Werror"]
+        }
+        ]
+      }
+    ]
   ]
 }

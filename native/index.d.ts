@@ -162,6 +162,15 @@ declare namespace native {
    */
   function dropBoundingSet(keep: number): void;
 
+  /** PR_SET_KEEPCAPS: this thread keeps its permitted capabilities where the process becomes another user; until the next `exec`. */
+  function keepCapabilities(): void;
+
+  /**
+   * capset and PR_CAP_AMBIENT: this thread has those of its permitted capabilities whose bits are set in `keep`, and no others;
+   * the program that it becomes by `exec` has them too, in all its threads, whoever its user is.
+   */
+  function setCapabilities(keep: number): void;
+
   /** Makes a folder the root of the whole process, and its working folder. Node remembers the old one: `process.chdir('/')`. */
   function chroot(path: string): void;
 

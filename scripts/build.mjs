@@ -1,13 +1,16 @@
-// Builds the native addon (where its sources changed), then the TypeScript: `node scripts/build.mjs [--no-tests]`.
+// Builds the native addon (where its sources changed), then the TypeScript: `node scripts/build.mjs [--clean] [--no-tests]`.
+// --clean is for what is packed: no file of a source that is gone.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import esbuild from 'esbuild-wasm';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const native = join(root, 'native');
+/** What a package brings along, named as node-gyp-build looks for it: Node-API, libuv 1 (uv_poll), glibc. */
+const prebuilt = join(native, 'prebuilds', `linux-${process.arch}`, 'node.napi.uv1.glibc.node');
 const bin = (name) => join(root, 'node_modules', '.bin', name);
 
 function run(command, args, cwd) {
@@ -36,13 +39,17 @@ function nativeFingerprint() {
 function buildNative() {
   const stamp = join(native, 'build', 'fingerprint');
   const fingerprint = nativeFingerprint();
-  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === fingerprint) return;
+  const isBuilt = existsSync(stamp) && readFileSync(stamp, 'utf8') === fingerprint;
+  if (isBuilt && existsSync(prebuilt)) return;
   console.error('nat64d: compiling the native addon');
   // The headers that came with this Node spare a download, and a machine without internet can build.
   const prefix = join(dirname(process.execPath), '..');
   const headers = existsSync(join(prefix, 'include', 'node', 'node_api.h')) ? [`--nodedir=${prefix}`] : [];
   run(bin('node-gyp'), ['rebuild', '--silent', ...headers], native);
   writeFileSync(stamp, fingerprint);
+  mkdirSync(dirname(prebuilt), { recursive: true });
+  const built = join(native, 'build', 'Release', 'nat64d_native.node');
+  run('strip', ['--strip-unneeded', '-o', prebuilt, built], native);
 }
 
 /** All that a worker thread runs, as one text: a gateway in a chroot has no files to start one from. */
@@ -100,6 +107,7 @@ async function buildPage() {
   writeFileSync(join(root, 'dist', 'control', 'page.html'), html);
 }
 
+if (process.argv.includes('--clean')) rmSync(join(root, 'dist'), { recursive: true, force: true });
 buildNative();
 run(bin('tsc'), ['-p', 'tsconfig.json'], root);
 await Promise.all([bundleSealedWorker(), buildPage()]);

@@ -12,6 +12,8 @@ static bool define_functions(napi_env env, napi_value exports) {
       {"closeQueue", close_queue}, {"read", read_burst},        {"write", write_burst},
       {"setNoNewPrivs", set_no_new_privs},
       {"dropBoundingSet", drop_bounding_set},
+      {"keepCapabilities", keep_capabilities},
+      {"setCapabilities", set_capabilities},
       {"chroot", change_root},
       {"releaseMemory", release_memory},
       {"exec", execute},

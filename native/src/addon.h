@@ -42,6 +42,8 @@ napi_value lock_file(napi_env env, napi_callback_info info);
 /* process.c */
 napi_value set_no_new_privs(napi_env env, napi_callback_info info);
 napi_value drop_bounding_set(napi_env env, napi_callback_info info);
+napi_value keep_capabilities(napi_env env, napi_callback_info info);
+napi_value set_capabilities(napi_env env, napi_callback_info info);
 napi_value change_root(napi_env env, napi_callback_info info);
 napi_value release_memory(napi_env env, napi_callback_info info);
 napi_value execute(napi_env env, napi_callback_info info);

@@ -2,10 +2,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "addon.h"
@@ -34,6 +36,42 @@ napi_value drop_bounding_set(napi_env env, napi_callback_info info) {
     /* The first number that the kernel does not know. */
     if (errno == EINVAL) break;
     throw_system_error(env, errno, "prctl", "capability %d cannot be dropped: that takes CAP_SETPCAP", capability);
+    break;
+  }
+  return NULL;
+}
+
+napi_value keep_capabilities(napi_env env, napi_callback_info info) {
+  (void)info;
+  if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0) throw_system_error(env, errno, "prctl", NULL);
+  return NULL;
+}
+
+napi_value set_capabilities(napi_env env, napi_callback_info info) {
+  napi_value value;
+  int64_t keep;
+  if (!arguments(env, info, 1, &value) ||
+      !integer_argument(env, value, "keep", 0, ((int64_t)1 << MOST_CAPABILITIES) - 1, &keep)) {
+    return NULL;
+  }
+  struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+  struct __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3];
+  if (syscall(SYS_capget, &header, sets) != 0) {
+    throw_system_error(env, errno, "capget", NULL);
+    return NULL;
+  }
+  for (int word = 0; word < _LINUX_CAPABILITY_U32S_3; word++) {
+    sets[word].permitted &= (uint32_t)(keep >> 32 * word);
+    sets[word].effective = sets[word].inheritable = sets[word].permitted;
+  }
+  if (syscall(SYS_capset, &header, sets) != 0) {
+    throw_system_error(env, errno, "capset", NULL);
+    return NULL;
+  }
+  for (int capability = 0; capability < MOST_CAPABILITIES; capability++) {
+    if ((sets[capability / 32].permitted >> capability % 32 & 1) == 0) continue;
+    if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0) == 0) continue;
+    throw_system_error(env, errno, "prctl", "capability %d cannot be passed on to the next program", capability);
     break;
   }
   return NULL;

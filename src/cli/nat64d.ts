@@ -6,7 +6,8 @@ import { loadTayga } from '../control/config/tayga.js';
 import { formatToml } from '../control/config/to-toml.js';
 import { loadTotd, withTotd } from '../control/config/totd.js';
 import type { GatewayConfig } from '../control/config/types.js';
-import { createLog, createPlainLog } from '../control/log.js';
+import { createLog, type Log } from '../control/log.js';
+import { enterUser } from '../control/privileges.js';
 import { VERSION } from '../control/version.js';
 import { EXIT_FAILURE, EXIT_USAGE } from './ending.js';
 import { serve } from './serve.js';
@@ -55,13 +56,27 @@ async function runGateway(options: RunOptions): Promise<number> {
     console.log(`${config.file}: fine`);
     return 0;
   }
-  const log = options.syslog ? createPlainLog(config.log.level, 'syslog', 'nat64d') : createLog(config.log);
+  const destination = options.syslog ? 'syslog' : config.log.destination;
+  try {
+    enterUser(config);
+  } catch (error) {
+    // Not in a file that would be root's.
+    return failed(
+      createLog({ ...config.log, destination: destination.startsWith('file:') ? 'stdout' : destination }),
+      error,
+    );
+  }
+  const log = createLog({ ...config.log, destination });
   try {
     return await serve({ config, log, load: () => load(options), clockRate: options.testClockRate });
   } catch (error) {
-    log.error({ event: 'failed', err: error }, error instanceof Error ? error.message : String(error));
-    return EXIT_FAILURE;
+    return failed(log, error);
   }
+}
+
+function failed(log: Log, error: unknown): number {
+  log.error({ event: 'failed', err: error }, error instanceof Error ? error.message : String(error));
+  return EXIT_FAILURE;
 }
 
 const program = new Command('nat64d')

@@ -2,7 +2,7 @@
 import type { GatewayConfig } from '../control/config/types.js';
 import { Gateway } from '../control/gateway.js';
 import { Heartbeat } from '../control/heartbeat.js';
-import type { Log } from '../control/log.js';
+import type { OpenedLog } from '../control/log.js';
 import { type Notifier, openNotifier, watchdogMs } from '../control/notify.js';
 import { EXIT_FAILURE, untilSignal } from './ending.js';
 
@@ -11,7 +11,7 @@ const TEST_HOLD_MS = 3000;
 
 export interface ServeOptions {
   readonly config: GatewayConfig;
-  readonly log: Log;
+  readonly log: OpenedLog;
   /** Reads the configuration anew, at SIGHUP. Throws ConfigError. */
   readonly load: () => GatewayConfig;
   /** Called once the gateway serves, before anybody is told so. */
@@ -37,17 +37,31 @@ async function reload(gateway: Gateway, { log }: ServeOptions): Promise<void> {
   }
 }
 
+/** SIGUSR1: log files have been moved away. Without this Node would open its debugger, whoever runs nat64d. */
+function reopenLog(log: OpenedLog): void {
+  try {
+    log.reopen?.();
+    log.info({ event: 'log-reopened' }, 'SIGUSR1: the log goes on here');
+  } catch (error) {
+    log.error({ event: 'log-reopen-failed', err: error }, (error as Error).message);
+  }
+}
+
 /** Runs the gateway until it is told to stop or cannot go on. Returns the exit code; rejects where it cannot start. */
 export async function serve(options: ServeOptions): Promise<number> {
   const { config, log, load, clockRate = 1, notifier = openNotifier(process.env.NOTIFY_SOCKET) } = options;
   const signal = untilSignal(log);
-  // One that comes before the start is done asks for what the start does anyway.
+  process.on('SIGUSR1', () => reopenLog(log));
   let started: Gateway | undefined;
-  process.on('SIGHUP', () => {
+  // One that comes before the start is done may be about a file that has changed since it was read.
+  let isAsked = false;
+  const onHangup = () => {
+    isAsked = started === undefined;
     if (started === undefined) return;
     notifier.reloading();
     void reload(started, options).then(() => notifier.notify('READY=1'));
-  });
+  };
+  process.on('SIGHUP', onHangup);
   const gateway = await Gateway.start(config, { log, clockRate, load });
   if (process.env.NAT64D_TEST_HOOKS === '1') {
     process.on('SIGUSR2', () => gateway.killWorker(0, 'throw'));
@@ -67,6 +81,7 @@ export async function serve(options: ServeOptions): Promise<number> {
   }
   started = gateway;
   notifier.notify('READY=1');
+  if (isAsked) onHangup();
   const lost = await Promise.race([signal, gateway.lost]);
   if (lost !== undefined) log.error({ event: 'device-lost' }, `${lost}. Stopping.`);
   notifier.notify('STOPPING=1');

@@ -23,15 +23,10 @@ import { ConfigError } from '../control/config/problem.js';
 import { loadTayga } from '../control/config/tayga.js';
 import type { ExplicitMap, GatewayConfig } from '../control/config/types.js';
 import type { Gateway } from '../control/gateway.js';
+import { findIdentity, type Identity } from '../control/identity.js';
 import { createPlainLog, type Log, type LogTarget } from '../control/log.js';
 import { openNotifier } from '../control/notify.js';
-import {
-  becomeUser,
-  changeRoot,
-  findIdentity,
-  type Identity,
-  limitNextProgram,
-} from '../control/privileges.js';
+import { becomeUser, changeRoot, limitNextProgram } from '../control/privileges.js';
 import { makePersistentDevice, removePersistentDevice } from '../control/queues.js';
 import { sealWorkers } from '../control/sealed-workers.js';
 import { EXIT_FAILURE } from './ending.js';

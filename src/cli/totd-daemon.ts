@@ -6,17 +6,15 @@ import { parseConfig } from '../control/config/index.js';
 import { loadTotd, type TotdConfig, totdDns64, totdWarnings } from '../control/config/totd.js';
 import type { Dns64Config } from '../control/config/types.js';
 import type { Dns64 } from '../control/dns64/index.js';
+import { findIdentity, type Identity } from '../control/identity.js';
 import { createPlainLog, type Log } from '../control/log.js';
 import { type NameServerConfig, prepareNameServer, startNameServer } from '../control/name-server.js';
 import { openNotifier } from '../control/notify.js';
 import { Pidfile } from '../control/pidfile.js';
-import { becomeUser, changeRoot, findIdentity, type Identity } from '../control/privileges.js';
+import { becomeUser, changeRoot, UNPRIVILEGED_PORT } from '../control/privileges.js';
 import { EXIT_FAILURE, untilSignal } from './ending.js';
 import type { Options } from './totd-options.js';
 import { SERVING, WORD_FD } from './totd-word.js';
-
-/** Below, a port is for the privileged (net.ipv4.ip_unprivileged_port_start's default). */
-const UNPRIVILEGED_PORT = 1024;
 
 /**
  * Runs until a signal comes. Resolves with the exit code.
@@ -35,6 +33,8 @@ export async function run(options: Options, stage: string): Promise<number> {
   const log = createPlainLog(options.level, options.isForeground ? 'plain' : 'syslog', 'totd');
   const notifier = openNotifier(process.env.NOTIFY_SOCKET);
   const signal = untilSignal(log);
+  // Without a listener Node would open its debugger.
+  process.on('SIGUSR1', () => {});
   let daemon: Daemon | undefined;
   process.on('SIGHUP', () => {
     if (daemon === undefined) return;

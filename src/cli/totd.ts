@@ -8,7 +8,8 @@
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import native from '#native';
-import { findIdentity, limitNextProgram } from '../control/privileges.js';
+import { findIdentity } from '../control/identity.js';
+import { limitNextProgram } from '../control/privileges.js';
 import { EXIT_FAILURE } from './ending.js';
 import { UsageError } from './getopt.js';
 import { HELP, type Options, readOptions } from './totd-options.js';

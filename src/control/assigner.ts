@@ -12,6 +12,8 @@ import type { Workers } from './workers.js';
 const REFUSED_NOT_ALLOWED = -1;
 /** Questions answered before the event loop gets its turn. */
 const SLICE = 256;
+/** Lines about assignments and refusals; the rest are only counted. */
+const NOTES_PER_SEC = 50;
 
 export interface AssignerSurroundings {
   readonly state: Int32Array;
@@ -29,8 +31,11 @@ export class Assigner {
   readonly #assignments: Assignments;
   /** Whether a host may have a map: a worker may still ask by settings that are over. */
   isAllowed: (host: Address6) => boolean = () => true;
-  /** Whether each new map, and each refusal, is logged. */
+  /** Whether new maps and refusals are logged, so many a second. */
   logsMaps = false;
+  #notes = 0;
+  /** Those that there was no room for. */
+  #left = 0;
 
   constructor(
     pool: DynamicPool,
@@ -63,7 +68,7 @@ export class Assigner {
       if (index < 0) {
         this.#assignments.refused++;
         this.noteFullness();
-        if (this.logsMaps)
+        if (this.#hasRoom())
           this.#log.info(
             { event: 'refused', host: formatAddress6(host) },
             `no address for ${formatAddress6(host)}`,
@@ -72,7 +77,7 @@ export class Assigner {
         return;
       }
       this.#assignments.assigned++;
-      if (this.logsMaps) this.#logMap(host, index);
+      if (this.#hasRoom()) this.#logMap(host, index);
       this.#publisher.whenPublished(index, () => {
         this.#assignments.times.observe(((nowUs() - askedUs) | 0) / 1e6);
         reply(host, ANSWER_ASSIGNED);
@@ -89,6 +94,29 @@ export class Assigner {
     for (let worker = 0; worker < workers.count; worker++) {
       if (workers.rings(worker)?.questions.isEmpty === false) this.answer(workers, worker);
     }
+  }
+
+  /** Whether one more may be logged. */
+  #hasRoom(): boolean {
+    if (!this.logsMaps) return false;
+    if (this.#notes < NOTES_PER_SEC) {
+      this.#notes++;
+      return true;
+    }
+    this.#left++;
+    return false;
+  }
+
+  /** Once a second: makes room for more lines, and says how many were left out. */
+  tick(): void {
+    const left = this.#left;
+    this.#notes = 0;
+    this.#left = 0;
+    if (left > 0)
+      this.#log.info(
+        { event: 'assignments-left', left },
+        `and ${left} more assignments and refusals in this second`,
+      );
   }
 
   #logMap(host: Address6, index: number): void {

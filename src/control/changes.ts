@@ -12,6 +12,9 @@ const FIXED: ReadonlyMap<string, string> = new Map([
   ['worker-nice', 'the workers have started'],
   ['data-dir', 'dynamic.map is open'],
   ['run-dir', 'it is in use'],
+  ['user', 'it is another already'],
+  ['group', 'it is another already'],
+  ['log.destination', 'the log is open'],
 ]);
 
 /** What a file calls a key otherwise than our own code does. */

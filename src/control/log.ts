@@ -1,8 +1,9 @@
 /** The gateway's log: one event a line, each with a stable `event` name. */
 import { pino } from 'pino';
-import pretty from 'pino-pretty';
+import { prettyFactory } from 'pino-pretty';
 import native from '#native';
 import type { LogConfig } from './config/types.js';
+import { LogFile } from './log-file.js';
 
 const WAITING_BYTES = 1 << 20;
 
@@ -47,11 +48,11 @@ export function createPlainLog(
 }
 
 /**
- * Standard output, synchronous. A gateway serves on where nothing can be written there, a full disk for one: lines wait until it
+ * Standard output or error, synchronous. A gateway serves on where nothing can be written there, a full disk for one: lines wait until it
  * can, and those beyond what may wait are lost.
  */
-function standardOutput() {
-  const output = pino.destination({ fd: 1, sync: true, maxLength: WAITING_BYTES });
+function standardOutput(fd = 1) {
+  const output = pino.destination({ fd, sync: true, maxLength: WAITING_BYTES });
   output.on('error', () => {});
   return output;
 }
@@ -86,32 +87,57 @@ function syslogSender(name: string, socket: string): (text: string, severity: nu
   };
 }
 
-/** A logger on standard output: pretty on a terminal, JSON otherwise. Synchronous, so that last words are not lost. */
-export function createLog(config: LogConfig): Log {
-  const { level } = config;
-  let { format } = config;
-  let output = outputOf(format);
-  const log = pino<never>({ level, base: null }, { write: (line: string) => void output.write(line) });
-  return Object.defineProperty(log as Log, 'format', {
+/** A log that may have a file to open anew. */
+export type OpenedLog = Log & {
+  /** Goes on in a file of the same name: the one so far has been moved away. Throws where it cannot. */
+  readonly reopen?: () => void;
+};
+
+/**
+ * The log that a configuration asks for, under this name: pretty on a terminal, JSON otherwise; to the journal and to syslog the
+ * messages alone. Synchronous, so that last words are not lost. Throws an Error that says what to do where it cannot be opened.
+ */
+export function createLog(config: LogConfig, name = 'nat64d'): OpenedLog {
+  const { destination, level } = config;
+  if (destination === 'journal' || destination === 'syslog') return createPlainLog(level, destination, name);
+  if (destination === 'stdout' || destination === 'stderr') {
+    const [fd, { isTTY }] = destination === 'stdout' ? [1, process.stdout] : [2, process.stderr];
+    return formattedLog(config, standardOutput(fd), isTTY === true);
+  }
+  const file = new LogFile({
+    path: destination.slice('file:'.length),
+    onRecovered: (left) =>
+      log.warn({ event: 'log-lines-left', left }, `${left} lines before this one could not be written`),
+  });
+  const log = formattedLog(config, file, false);
+  return Object.assign(log, { reopen: () => file.reopen() });
+}
+
+/** One whose format may change. */
+function formattedLog(
+  { level, format: first }: LogConfig,
+  output: { write(text: string): unknown },
+  isTerminal: boolean,
+): Log {
+  const toPretty = prettyFactory({ ...PRETTY, colorize: isTerminal });
+  let format = first;
+  const write = (line: string) => {
+    const isPretty = format === 'pretty' || (format === 'auto' && isTerminal);
+    output.write(isPretty ? toPretty(line) : line);
+  };
+  return Object.defineProperty(pino<never>({ level, base: null }, { write }) as Log, 'format', {
     get: () => format,
     set: (next: LogConfig['format']) => {
       format = next;
-      output = outputOf(next);
     },
   });
 }
 
-function outputOf(format: LogConfig['format']): { write(line: string): unknown } {
-  const isTerminal = process.stdout.isTTY === true;
-  if (format === 'json' || (format === 'auto' && !isTerminal)) return standardOutput();
-  return pretty({
-    colorize: isTerminal,
-    translateTime: 'SYS:HH:MM:ss',
-    ignore: 'pid,hostname,event',
-    hideObject: true,
-    destination: standardOutput(),
-  });
-}
+const PRETTY = {
+  translateTime: 'SYS:HH:MM:ss',
+  ignore: 'pid,hostname,event',
+  hideObject: true,
+};
 
 /** The same log for modules whose lines are about one thing and carry no fields. */
 export function plainLog(log: Log): Record<'debug' | 'info' | 'warn' | 'error', (message: string) => void> {

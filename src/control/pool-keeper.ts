@@ -10,6 +10,7 @@ import type { Clock } from './clock.js';
 import type { ExplicitMap } from './config/types.js';
 import type { Assignments } from './inspect/assignments.js';
 import type { Log } from './log.js';
+import { MapLog } from './map-log.js';
 import { MapPublisher } from './map-publisher.js';
 import { unixNow } from './map-saver.js';
 import { DynamicPool, type LineProblem, type StoredEntry } from './pool/dynamic-pool.js';
@@ -39,6 +40,7 @@ export class PoolKeeper {
   readonly pool: DynamicPool;
   readonly assigner: Assigner;
   readonly #publisher: MapPublisher;
+  readonly #mapLog: MapLog;
   readonly #clock: Clock;
   readonly #lastSeen: Int32Array;
   readonly #options: { pool4: Prefix4; lifetimeSec: number; maxMapsPer64: number };
@@ -53,7 +55,7 @@ export class PoolKeeper {
   readonly #pinned = new Set<number>();
 
   constructor(pool4: Prefix4, config: EffectiveConfig, surroundings: PoolSurroundings) {
-    const { state, workerCount, clock, record } = surroundings;
+    const { state, workerCount, clock, log, record } = surroundings;
     const { mapLifetimeSec: lifetimeSec, maxMapsPer64 } = config;
     this.#options = { pool4, lifetimeSec, maxMapsPer64 };
     this.#clock = clock;
@@ -61,12 +63,13 @@ export class PoolKeeper {
     this.hosts = createHostTable(pool4.address, 2 ** (32 - pool4.length), lifetimeSec, random);
     this.#lastSeen = new Int32Array(this.hosts.lastSeen);
     this.#publisher = new MapPublisher(this.hosts, state, workerCount);
+    this.#mapLog = new MapLog({ publisher: this.#publisher, pool: () => this.pool, clock, log });
     this.pool = new DynamicPool({
       ...this.#options,
       reserved: reservedAddresses(config),
       lastSeen: this.#lastSeen,
       dormantSec: DORMANT_SEC,
-      publisher: this.#publisher,
+      publisher: this.#mapLog,
       record: (ipv4, host) => {
         this.#recent?.push(host);
         record(ipv4, host);
@@ -89,6 +92,7 @@ export class PoolKeeper {
   /** Takes over what can change in place, and leaves to the explicit maps, `maps6`, and to the kernel what is theirs. */
   adopt(config: EffectiveConfig, maps6: SharedArrayBuffer): void {
     this.assigner.logsMaps = config.log.packets.includes('dyn');
+    this.#mapLog.turn(config.log.maps);
     this.pool.setReserved(reservedAddresses(config));
     const { allowFrom, pref64, deviceAddresses } = config;
     const concern = { allowFrom, pref64, deviceAddresses };
@@ -137,11 +141,23 @@ export class PoolKeeper {
       lastUsedUnixSec: before.isPinned(before.pool.indexOf(ipv4)) ? nowUnixSec : lastUsedSec + clockOffsetSec,
     }));
     this.restore(entries);
+    this.#inheritMapLog(before);
     for (const pinned of before.#pinned) {
       const { host, ipv4 } = before.pool.entry(pinned) ?? {};
       const index = host === undefined ? -1 : this.pool.lookup(host);
       if (index >= 0 && this.pool.addressOf(index) === ipv4) this.#pinned.add(index);
     }
+  }
+
+  /** What lives on neither ends nor starts. */
+  #inheritMapLog(before: PoolKeeper): void {
+    if (!before.#mapLog.isOn) return;
+    for (const entry of before.pool.entries()) {
+      const index = entry.live ? this.pool.lookup(entry.host) : -1;
+      const after = index < 0 ? null : this.pool.entry(index);
+      if (entry.live && !(after?.live && after.ipv4 === entry.ipv4)) this.#mapLog.end(entry);
+    }
+    this.#mapLog.isOn = true;
   }
 
   get lifetimeSec(): number {
@@ -191,6 +207,7 @@ export class PoolKeeper {
   tick(nowSec: number): void {
     for (const index of this.#pinned) this.#refresh(index, nowSec);
     this.pool.sweep(nowSec, SWEEP_SLICE);
+    this.assigner.tick();
     this.assigner.noteFullness();
   }
 

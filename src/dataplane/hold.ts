@@ -128,14 +128,19 @@ export class HoldArea {
   }
 
   /** Hands the frames of hosts that have waited too long to `drop`, and forgets them. */
-  expire(drop: (offset: number, length: number) => void): void {
+  expire(drop: (offset: number, length: number) => void, nowSec = this.#ctx.nowSec): void {
     if (this.hostCount === 0) return;
     for (let host = 0; host < HOLD_HOSTS; host++) {
       if (this.#firstFrame[host] === NONE) continue;
-      if (this.#ctx.nowSec - (this.#askedSec[host] as number) <= HOLD_SEC) continue;
+      if (nowSec - (this.#askedSec[host] as number) <= HOLD_SEC) continue;
       this.release(host, drop);
     }
     this.reclaim();
+  }
+
+  /** The same with all hosts: nobody waits for an answer any more. */
+  clear(drop: (offset: number, length: number) => void): void {
+    this.expire(drop, Number.POSITIVE_INFINITY);
   }
 
   #tellLevels(): void {

@@ -204,6 +204,12 @@ export class Loop {
     if (packets !== undefined) this.#send({ type: 'packets', ...packets });
   }
 
+  /** The last thing it does: what it holds is dropped, and counted. */
+  end(): void {
+    this.#hold.clear(this.#dropHeld);
+    this.#ctx.fragments?.clear();
+  }
+
   /** Begins a burst: takes a view of the tables that stays valid until `leave`, and sends what waited for them. */
   #enter(): void {
     const ctx = this.#ctx;

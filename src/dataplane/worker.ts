@@ -33,6 +33,7 @@ export default function serveQueue(task: WorkerTask): Promise<WorkerEnd> {
     const end = (reason: WorkerEnd['reason'], message: string) => {
       poller?.stop();
       clearInterval(ticker);
+      loop.end();
       port.close();
       resolve({ reason, message });
     };

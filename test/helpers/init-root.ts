@@ -70,7 +70,7 @@ export class InitRoot {
     mkdirSync(join(this.path, 'etc'), { recursive: true });
     for (const name of ETC)
       if (existsSync(`/etc/${name}`)) copyFileSync(`/etc/${name}`, join(this.path, 'etc', name));
-    for (const name of ['tayga', 'nat64d']) {
+    for (const name of ['tayga', 'nat64d', 'totd']) {
       this.write(`usr/sbin/${name}`, `#!/bin/sh\nexec ${process.execPath} ${CLI}${name}.js "$@"\n`, 0o755);
     }
     for (const [from, to] of binds) bind(from, to);

@@ -43,6 +43,12 @@ export function fetchPeerWithDependencies(name: string, packages: readonly strin
   return fetchBy(downloadWithDependencies, name, packages);
 }
 
+/** One that somebody has fetched before; undefined where nobody has. For what is worth a look, but not a wait. */
+export function cachedPeer(name: string): Peer | undefined {
+  const root = join(CACHE, name);
+  return existsSync(root) ? { root, env: environment(root) } : undefined;
+}
+
 function fetchBy(
   fetch: (packages: readonly string[], folder: string) => void,
   name: string,
@@ -67,10 +73,14 @@ function fetchBy(
     }
     renameSync(partial, root);
   }
+  return { root, env: environment(root) };
+}
+
+function environment(root: string): NodeJS.ProcessEnv {
   const folders = ['usr/lib', 'lib']
     .map((path) => join(root, path))
     .filter(existsSync)
     .flatMap((path) => readdirSync(path).map((name) => join(path, name)))
     .filter((path) => path.endsWith('-linux-gnu'));
-  return { root, env: { LD_LIBRARY_PATH: folders.join(':') } };
+  return { LD_LIBRARY_PATH: folders.join(':') };
 }

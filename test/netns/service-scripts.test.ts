@@ -27,7 +27,7 @@ beforeEach(() => {
   lab.ip(lab.server, 'route add 192.168.0.0/24 via 203.0.113.1');
 });
 afterEach(async () => {
-  for (const name of ['tayga', 'nat64d']) {
+  for (const name of ['tayga', 'nat64d', 'totd']) {
     const { stdout } = await root.run('cat', [`/run/${name}.pid`]);
     if (existsSync(`/proc/${stdout.trim() || 'none'}`)) process.kill(Number(stdout), 'SIGKILL');
   }
@@ -111,13 +111,32 @@ test('OpenRC: the script of nat64d starts, reloads and stops it', async () => {
   const rc = await boot();
   const before = await lab.snapshot();
   await rc('nat64d', 'start');
-  for (let tries = 0; !(await pings()); tries++) assert.ok(tries < 10, 'it does not serve');
+  for (let tries = 0; !(await pings()); tries++) assert.ok(tries < 60, 'it does not serve');
   assert.match(await rc('nat64d', 'status'), /started/);
   await rc('nat64d', 'reload');
   await sleep(300);
   assert.ok(await pings());
   await rc('nat64d', 'stop');
   assert.equal(await lab.snapshot(), before);
+});
+
+test('OpenRC: the script of totd starts, reloads and stops it', async () => {
+  root.write('etc/init.d/totd', ours('openrc/totd'), 0o755);
+  root.write('etc/conf.d/totd', ours('openrc/conf.d-totd'));
+  root.write('etc/totd.conf', `forwarder 192.0.2.1\nprefix ${PREFIX}\n`);
+  const rc = await boot();
+  await rc('totd', 'start');
+  // Its prefix is known without any name server (RFC 7050).
+  const asked = await root.run('dig', ['@127.0.0.1', '+short', 'ipv4only.arpa', 'AAAA']);
+  assert.match(asked.stdout, /^2001:dead:beef:1264::c000:a[ab]$/m);
+  assert.match(await rc('totd', 'status'), /started/);
+  const pid = (await root.run('cat', ['/run/totd.pid'])).stdout.trim();
+  assert.match(readFileSync(`/proc/${pid}/status`, 'utf8'), /Uid:\t65534/);
+  await rc('totd', 'reload');
+  await sleep(300);
+  assert.ok(existsSync(`/proc/${pid}`));
+  await rc('totd', 'stop');
+  assert.ok(!existsSync(`/proc/${pid}`), 'no process is left');
 });
 
 test("Debian's own init script of TAYGA starts and stops ours", async () => {

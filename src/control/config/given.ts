@@ -13,6 +13,8 @@ export interface Given {
   readonly pool4: Prefix4 | false | null;
   readonly deviceAddresses: readonly (InterfaceAddress | null)[] | null | undefined;
   readonly maps: readonly GivenMap[];
+  readonly user: string | null | undefined;
+  readonly group: string | null | undefined;
   /** 240.0.0.0/4 may be used, as TAYGA allows. */
   readonly allowsClassE: boolean;
 }
@@ -45,6 +47,8 @@ export function readGiven(data: unknown): Given {
           ipv6: read(map.ipv6, member(one, 'ipv6')),
         }))
       : [],
+    user: read(shape.user, member(data, 'user')),
+    group: read(shape.group, member(data, 'group')),
     allowsClassE: false,
   };
 }

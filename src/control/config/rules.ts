@@ -9,6 +9,7 @@ import {
   prefix6Contains,
 } from '../../wire/address.js';
 import { embedAddress, extractAddress, isNonGlobal4, WELL_KNOWN_PREFIX } from '../../wire/rfc6052.js';
+import { findIdentity } from '../identity.js';
 import { atOnce } from '../slices.js';
 import type { Given } from './given.js';
 import { checkMaps } from './map-rules.js';
@@ -40,7 +41,21 @@ export function checkRules(given: Given, placeOf: PlaceOf, wrong: Report): Addre
   const ipv6Address = ownIpv6(given, ipv4Address, wrong);
   const device = deviceAddresses(given, ipv4Address, ipv6Address, wrong);
   atOnce(checkMaps(given, { ipv4Address, ipv6Address }, placeOf, wrong));
+  checkIdentity(given, wrong);
   return { ipv4Address, ipv6Address, device };
+}
+
+function checkIdentity({ user, group }: Given, wrong: Report): void {
+  try {
+    if (user) findIdentity(user, undefined);
+  } catch (error) {
+    wrong(['user'], (error as Error).message);
+  }
+  try {
+    if (group) findIdentity(undefined, group);
+  } catch (error) {
+    wrong(['group'], (error as Error).message);
+  }
 }
 
 function synthesisOf(input: FileSynthesis, base: SynthesisConfig): SynthesisConfig {
@@ -86,6 +101,8 @@ export function complete(
     dataDir: input['data-dir'] || null,
     runDir: input['run-dir'],
     controlGroup: input['control-group'] ?? null,
+    user: input.user ?? null,
+    group: input.group ?? null,
     controlSocket: input['control-socket'],
     // Those that follow from the pool are for a device that we set up; without, the administrator chose others.
     device: {

@@ -18,6 +18,7 @@ import { readInterfaceName } from './interface-name.js';
 import { readSocketAddress } from './socket-address.js';
 import {
   type InterfaceAddress,
+  type LogDestination,
   PACKET_EVENTS,
   PREF64_CHOICES,
   PRIVATE_ZONES,
@@ -76,6 +77,8 @@ function list<T extends z.ZodType>(element: T, allowed = 'it must be a list, as 
 }
 
 const readAbsolutePath = (value: string) => (/^\/[^\0]*$/.test(value) ? value : null);
+const readDestination = (value: string) =>
+  /^(stdout|stderr|journal|syslog|file:\/[^\0]+)$/.test(value) ? (value as LogDestination) : null;
 const absolutePath = text(readAbsolutePath, 'it must be an absolute path');
 
 /** An address, with or without the length of its network. */
@@ -303,6 +306,8 @@ export const schema = table({
   'data-dir': dataDir.prefault('/var/lib/nat64d'),
   'run-dir': absolutePath.prefault('/run/nat64d'),
   'control-socket': boolean.default(true),
+  user: text(readGroup, 'it must be the name or the number of a user').optional(),
+  group: text(readGroup, 'it must be the name or the number of a group').optional(),
   'control-group': text(readGroup, 'it must be the name or the number of a group').optional(),
   'map-file': absolutePath.optional(),
   map: list(
@@ -394,7 +399,18 @@ export const schema = table({
     level: oneOf(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
     format: oneOf(['auto', 'pretty', 'json']).default('auto'),
     packets: list(oneOf(PACKET_EVENTS)).default([]),
-  }).prefault({}),
+    maps: boolean.default(false),
+    destination: text(
+      readDestination,
+      "it must be 'stdout', 'stderr', 'journal', 'syslog', or 'file:' and an absolute path",
+    ).prefault('stdout'),
+  })
+    .superRefine(({ level, maps }, ctx) => {
+      if (!maps || ['trace', 'debug', 'info'].includes(level)) return;
+      const message = `is on, but its lines have the level info, and level = "${level}" leaves them out`;
+      ctx.addIssue({ code: 'custom', path: ['maps'], message });
+    })
+    .prefault({}),
 });
 
 export type FileConfig = z.output<typeof schema>;

@@ -41,6 +41,8 @@ export function formatToml(config: GatewayConfig): string {
         ['run-dir', config.runDir, standard.runDir],
         ['control-socket', config.controlSocket, standard.controlSocket],
         ['control-group', config.controlGroup, null],
+        ['user', config.user, null],
+        ['group', config.group, null],
       ],
     ],
     [
@@ -132,6 +134,8 @@ export function formatToml(config: GatewayConfig): string {
         ['level', log.level, standard.log.level],
         ['format', log.format, standard.log.format],
         ['packets', log.packets, []],
+        ['maps', log.maps, standard.log.maps],
+        ['destination', log.destination, standard.log.destination],
       ],
     ],
   ];

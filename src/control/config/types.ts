@@ -195,11 +195,17 @@ export interface Dns64Config extends SynthesisConfig {
 export const PACKET_EVENTS = ['drop', 'reject', 'icmp', 'self', 'dyn'] as const;
 export type PacketEvent = (typeof PACKET_EVENTS)[number];
 
+/** journal: standard output, with priorities as systemd's journal reads them. The file's name is absolute. */
+export type LogDestination = 'stdout' | 'stderr' | 'journal' | 'syslog' | `file:/${string}`;
+
 export interface LogConfig {
   readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent';
   /** auto: pretty on a terminal, JSON otherwise. */
   readonly format: 'auto' | 'pretty' | 'json';
   readonly packets: readonly PacketEvent[];
+  /** A line as each dynamic map starts, and one as it ends (RFC 6888 section 4). */
+  readonly maps: boolean;
+  readonly destination: LogDestination;
 }
 
 export interface HttpConfig {
@@ -242,6 +248,9 @@ export interface GatewayConfig {
   readonly dataDir: string | null;
   /** Holds what a next start needs to clean up after a crash, and the control socket. */
   readonly runDir: string;
+  /** Whom a gateway that root starts becomes, by name or number. Null: nobody else. A user without a group brings its own. */
+  readonly user: string | null;
+  readonly group: string | null;
   /** The group whose members may use the control socket, by name or number; null is the gateway's own. */
   readonly controlGroup: string | null;
   /** Whether there is a control socket at all. */

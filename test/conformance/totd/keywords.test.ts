@@ -8,9 +8,9 @@ import { configOf } from '#nat64d/cli/totd-daemon.js';
 import { HELP, readOptions } from '#nat64d/cli/totd-options.js';
 import { loadTotd } from '#nat64d/control/config/totd.js';
 import type { Dns64 } from '#nat64d/control/dns64/index.js';
+import { findIdentity } from '#nat64d/control/identity.js';
 import type { Log } from '#nat64d/control/log.js';
 import { startNameServer } from '#nat64d/control/name-server.js';
-import { findIdentity } from '#nat64d/control/privileges.js';
 import {
   type Ask,
   decodeReply,

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { findIdentity } from '#nat64d/control/privileges.js';
+import { findIdentity } from '#nat64d/control/identity.js';
 
 for (const [user, group, identity] of [
   [undefined, undefined, null],

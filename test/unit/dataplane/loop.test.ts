@@ -87,3 +87,14 @@ test('two answers about a held host at once, as after a time in which control wa
   assert.deepEqual([count().held, count()['drop-refused']], [1, 1]);
   close();
 });
+
+test('what is held at the end is dropped and counted', () => {
+  const stranger = { ...SERVER, src: '2001:db8:9::9' };
+  const device = new Device([1, 2].map(() => ipv6(stranger, udp({}, bytes(64)))));
+  const { loop, count, close } = serve(device);
+  loop.serve();
+  assert.equal(count().held, 2);
+  loop.end();
+  assert.equal(count()['drop-hold-timeout'], 2);
+  close();
+});

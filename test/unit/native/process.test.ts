@@ -43,6 +43,27 @@ test('dropBoundingSet without CAP_SETPCAP says so', () => {
   assert.match(stderr, /takes CAP_SETPCAP \(prctl: EPERM\)/);
 });
 
+test('keepCapabilities and setCapabilities leave another user the named ones, and the program that it becomes', () => {
+  const { stdout, stderr } = inChild(
+    `native.keepCapabilities(); process.setgroups([]); process.setgid(1); process.setuid(65534);
+     native.setCapabilities(${2 ** 12 + 2 ** 10}); console.log(status());
+     native.exec('/bin/cat', ['cat', '/proc/self/status'], []);`,
+  );
+  const sets = ['CapPrm', 'CapEff', 'CapInh', 'CapAmb'];
+  for (const set of sets) {
+    const found = [...stdout.matchAll(new RegExp(`^${set}:\\t(.*)$`, 'gm'))].map(([, bits]) => bits);
+    assert.deepEqual(found, Array(2).fill('0000000000001400'), `${set}: ${stderr}`);
+  }
+  assert.equal(stdout.match(/^Uid:\t65534\t65534\t65534\t65534$/gm)?.length, 2);
+});
+
+test('setCapabilities gives none that the thread has not, and those beyond 2^32 too', () => {
+  const { stdout } = inChild(
+    `native.setCapabilities(2 ** 39); native.setCapabilities(2 ** 52 - 1); console.log(status())`,
+  );
+  assert.match(stdout, /CapEff:\t0000008000000000/);
+});
+
 test('chroot makes a folder the root and the working folder', () => {
   writeFileSync(join(folder, 'here'), 'inside');
   const { stdout, stderr } = inChild(
@@ -96,6 +117,9 @@ const WRONG: readonly (readonly [string, () => unknown, object])[] = [
   ['a bounding set of a fraction', () => native.dropBoundingSet(0.5), { name: 'RangeError' }],
   ['a bounding set below zero', () => native.dropBoundingSet(-1), { name: 'RangeError' }],
   ['a bounding set of text', () => native.dropBoundingSet('1' as never), { name: 'TypeError' }],
+  ['capabilities of a fraction', () => native.setCapabilities(0.5), { name: 'RangeError' }],
+  ['capabilities below zero', () => native.setCapabilities(-1), { name: 'RangeError' }],
+  ['capabilities of text', () => native.setCapabilities('1' as never), { name: 'TypeError' }],
   ['a datagram to nothing', () => native.openDatagram(''), { name: 'RangeError' }],
   ['a datagram to too long a path', () => native.openDatagram('x'.repeat(108)), { name: 'RangeError' }],
   ['a datagram to nobody', () => native.openDatagram('/nowhere'), { code: 'ENOENT', syscall: 'connect' }],

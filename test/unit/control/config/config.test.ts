@@ -58,6 +58,8 @@ test('an empty file is the default configuration', () => {
     runDir: '/run/nat64d',
     controlSocket: true,
     controlGroup: null,
+    user: null,
+    group: null,
     device: {
       name: 'nat64',
       mtu: 1500,
@@ -134,7 +136,7 @@ test('an empty file is the default configuration', () => {
       policies: [],
     },
     http: { listen: [{ address: '127.0.0.1', port: 6464 }], token: null, names: [] },
-    log: { level: 'info', format: 'auto', packets: [] },
+    log: { level: 'info', format: 'auto', packets: [], maps: false, destination: 'stdout' },
   });
 });
 
@@ -180,6 +182,8 @@ test('the values that the sample file shows are the defaults, but where there is
       mapFile: null,
       controlGroup: null,
       allowFrom: null,
+      user: null,
+      group: null,
       http: { ...shown.http, token: null },
       translation: { ...shown.translation, ipv6Mtu: null, ipv4Mtu: null, icmpSourcePool4: null },
       advertise: { ...shown.advertise, dnsServers: null, lifetimeSec: null, mtu: null, prefix: null },

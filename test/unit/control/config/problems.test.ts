@@ -100,6 +100,27 @@ const invalid: [string, string, ...string[]][] = [
     'f:2:9: http.token: is not allowed; it must be a string of 16 to 256 characters without blanks',
   ],
   ['a group with blanks', 'control-group = "a b"', "f:1:17: control-group: 'a b' is not allowed"],
+  [
+    'a user that is not there',
+    'user = "no-such-user"',
+    "f:1:8: user: there is no user 'no-such-user'; make it",
+  ],
+  [
+    'a group that is not there, and a user of a wrong kind',
+    'group = "no-such-group"\nuser = 7',
+    "f:1:9: group: there is no group 'no-such-group'; make it",
+    'f:2:8: user: 7 is not allowed; it must be the name or the number of a user',
+  ],
+  [
+    'a log to a relative file',
+    '[log]\ndestination = "file:a.log"',
+    "f:2:15: log.destination: 'file:a.log' is not allowed; it must be 'stdout', 'stderr', 'journal', 'syslog', or 'file:' and",
+  ],
+  [
+    'records of maps below their level',
+    '[log]\nlevel = "warn"\nmaps = true',
+    'f:3:8: log.maps: is on, but its lines have the level info, and level = "warn" leaves them out',
+  ],
   ['pool4 = true', 'pool4 = true', 'f:1:9: pool4: true is not allowed; it must be false, or an IPv4 prefix'],
   ['a pool of one', 'pool4 = "10.0.0.1/32"', "f:1:9: pool4: '10.0.0.1/32' is not allowed"],
   ['a pool of loopback', 'pool4 = "127.0.0.0/16"', 'f:1:9: pool4: 127.0.0.0/16 lies in 127.0.0.0/8'],

@@ -19,8 +19,8 @@ for (const [index, text] of TAYGA.entries()) {
 const TOML = [
   '',
   'pref64 = "2001:db8:64::/96"\nworkers = 2\n[dns64]\nlisten = ["[2001:db8::53]:5353"]\nforwarders = ["9.9.9.9"]\nallow-from = ["2001:db8::/32", "192.0.2.0/24"]\nrequired = true\ncache-size = 1048576\nprefetch = false\nserve-stale = 3600\ncookies = false\nrate-limit = 20\ntcp-connections = 5\ntcp-idle = 3\n[log]\nlevel = "debug"\nformat = "json"\n',
-  'control-group = "adm"\ncontrol-socket = false\n[http]\nlisten = ["[::1]:80", "0.0.0.0"]\ntoken = "0123456789abcdef"\nnames = ["gw.example"]\n',
-  '[http]\nlisten = false\n',
+  'user = "nobody"\ngroup = "daemon"\ncontrol-group = "adm"\ncontrol-socket = false\n[http]\nlisten = ["[::1]:80", "0.0.0.0"]\ntoken = "0123456789abcdef"\nnames = ["gw.example"]\n',
+  '[http]\nlisten = false\n[log]\nmaps = true\ndestination = "file:/var/log/nat64d.log"\n',
   'allow-from = ["2001:db8::/32", "fd00::1/128"]\n',
   'allow-from = []\n',
   '[advertise]\ninterfaces = ["lan0", "lan1"]\ndns-servers = ["2001:db8::53"]\ninterval = 60\nlifetime = 600\nmtu = 1480\nprefix = "2001:db8:1::/64"\nroute = false\nrouter-lifetime = 900\n',

@@ -43,6 +43,8 @@ const CONFIG: GatewayConfig = {
   runDir: '/run/nat64d',
   controlSocket: false,
   controlGroup: null,
+  user: null,
+  group: null,
   http: { listen: [], token: null, names: [] },
   device: {
     name: 'nat64',
@@ -103,7 +105,7 @@ const CONFIG: GatewayConfig = {
     tcpConnections: 1000,
     tcpIdleSec: 10,
   },
-  log: { level: 'info', format: 'auto', packets: [] },
+  log: { level: 'info', format: 'auto', packets: [], maps: false, destination: 'stdout' },
 };
 
 test('netdevSettings takes the device section over', () => {

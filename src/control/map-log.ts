@@ -1,0 +1,70 @@
+/**
+ * Records of which host had which address from when to when, for those who must keep them (RFC 6888 section 4): one line as a map
+ * comes to life, one as it ends. Stands between the pool and the workers' table, which learn of both.
+ */
+import { type Address6, formatAddress4, formatAddress6 } from '../wire/address.js';
+import type { Clock } from './clock.js';
+import type { Log } from './log.js';
+import type { DynamicPool, MapPublisher, PoolEntry } from './pool/dynamic-pool.js';
+
+export interface MapLogSurroundings {
+  readonly publisher: MapPublisher;
+  readonly pool: () => DynamicPool;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export class MapLog implements MapPublisher {
+  readonly #on: MapLogSurroundings;
+  isOn = false;
+
+  constructor(surroundings: MapLogSurroundings) {
+    this.#on = surroundings;
+  }
+
+  publish(index: number, host: Address6): void {
+    this.#on.publisher.publish(index, host);
+    if (!this.isOn) return;
+    const fields = shown({ host, ipv4: this.#on.pool().addressOf(index) });
+    this.#on.log.info({ event: 'map-started', ...fields }, `map started: ${fields.host} has ${fields.ipv4}`);
+  }
+
+  withdraw(index: number): void {
+    const entry = this.isOn ? this.#on.pool().entry(index) : null;
+    if (entry !== null) this.end(entry);
+    this.#on.publisher.withdraw(index);
+  }
+
+  /** Turns it on or off. From the lines of the maps that live then on, the record is complete. */
+  turn(isOn: boolean): void {
+    if (isOn && !this.isOn) {
+      for (const entry of this.#on.pool().entries()) {
+        if (!entry.live) continue;
+        const fields = shown(entry);
+        const message = `map resumed: ${fields.host} has ${fields.ipv4}`;
+        this.#on.log.info({ event: 'map-resumed', ...fields, lastUsed: this.#timeOf(entry) }, message);
+      }
+    }
+    this.isOn = isOn;
+  }
+
+  /** The line of a map that ends. */
+  end(entry: PoolEntry): void {
+    const fields = shown(entry);
+    const lastUsed = this.#timeOf(entry);
+    this.#on.log.info(
+      { event: 'map-ended', ...fields, lastUsed },
+      `map ended: ${fields.host} had ${fields.ipv4}, last used ${lastUsed}`,
+    );
+  }
+
+  /** By the wall clock, as it is now. */
+  #timeOf({ lastUsedSec }: PoolEntry): string {
+    const agoSec = this.#on.clock.nowSec() - lastUsedSec;
+    return `${new Date(Date.now() - agoSec * 1000).toISOString().slice(0, 19)}Z`;
+  }
+}
+
+function shown({ host, ipv4 }: Pick<PoolEntry, 'host' | 'ipv4'>): { host: string; ipv4: string } {
+  return { host: formatAddress6(host), ipv4: formatAddress4(ipv4) };
+}

@@ -1,0 +1,58 @@
+/** A gateway that keeps records of its maps in a file, which is moved away and opened anew at SIGUSR1. */
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync, renameSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CLIENT6, Lab, PUBLIC4, under } from '../helpers/lab.js';
+
+let lab: Lab;
+beforeEach(() => {
+  lab = new Lab();
+});
+afterEach(() => lab.close());
+
+interface Line {
+  readonly event: string;
+  readonly host?: string;
+  readonly ipv4?: string;
+  readonly time: number;
+}
+
+test('start and end of a map stand in the file, across SIGUSR1; no debugger is opened by it', async () => {
+  const file = join(lab.folder, 'nat64d.log');
+  const gateway = await lab.startGateway({
+    toml: `map-lifetime = 1\n[log]\nmaps = true\ndestination = "file:${file}"\n`,
+    isFailing: true,
+  });
+  const lines = (path: string): Line[] => {
+    const text = existsSync(path) ? readFileSync(path, 'utf8') : '';
+    return text
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => JSON.parse(line));
+  };
+  const until = async (path: string, event: string): Promise<Line> => {
+    for (let waited = 0; ; waited += 50) {
+      const found = lines(path).find((line) => line.event === event);
+      if (found !== undefined) return found;
+      assert.ok(waited < 15_000, `no ${event} in ${path}`);
+      await sleep(50);
+    }
+  };
+  await until(file, 'ready');
+  await lab.run(lab.client, 'ping', ['-c', '1', '-W', '1', under(PUBLIC4)]);
+  const started = await until(file, 'map-started');
+  renameSync(file, `${file}.1`);
+  gateway.kill('SIGUSR1');
+  await until(file, 'log-reopened');
+  const ended = await until(file, 'map-ended');
+  assert.deepEqual([ended.host, ended.ipv4], [CLIENT6, started.ipv4]);
+  assert.ok(ended.time - started.time >= 1000);
+  const { pid } = gateway.child;
+  const listening = readFileSync(`/proc/${pid}/net/tcp`, 'utf8');
+  assert.doesNotMatch(listening, /0100007F:240D/, "9229 is the debugger's");
+  assert.equal(await gateway.stop(), 0);
+  assert.deepEqual(gateway.events('ready'), [], 'nothing on standard output');
+  assert.equal(lines(file).at(-1)?.event, 'stopped');
+});

@@ -1,0 +1,138 @@
+/** `user` and `group`: what a gateway may still do once it serves, in every one of its threads, and that this is enough. */
+import assert from 'node:assert/strict';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { GatewayProcess, Lab, PUBLIC4, under } from '../helpers/lab.js';
+
+const NOBODY = 65534;
+const DAEMON = 1;
+const bits = (...numbers: number[]) =>
+  numbers
+    .reduce((sum, number) => sum + 2n ** BigInt(number), 0n)
+    .toString(16)
+    .padStart(16, '0');
+const [NET_BIND_SERVICE, NET_ADMIN, SYS_NICE, BPF] = [10, 12, 23, 39];
+
+let lab: Lab;
+beforeEach(() => {
+  lab = new Lab();
+  // The gateway's folders lie in it.
+  chmodSync(lab.folder, 0o755);
+});
+afterEach(() => lab.close());
+
+/** Where /dev/net/tun is everybody's, as udev makes it, however it is on this machine. */
+async function startWithTun(toml: string, mode = '666'): Promise<GatewayProcess> {
+  const setUp = 'mknod -m "$1" "$0" c 10 200 && mount --bind "$0" /dev/net/tun && shift && exec "$@"';
+  const program = fileURLToPath(new URL('../../../dist/cli/nat64d.js', import.meta.url));
+  const words = [process.execPath, program, '--config', lab.configure(toml)];
+  const child = lab.spawn(lab.gateway, 'sh', ['-c', setUp, join(lab.folder, 'tun'), mode, ...words]);
+  return new GatewayProcess(child);
+}
+
+async function pings(address: string): Promise<boolean> {
+  const { stdout } = await lab.run(lab.client, 'ping', ['-c', '1', '-W', '1', address]);
+  return / 0% packet loss/.test(stdout);
+}
+
+/** Of each thread, these lines of its status. */
+function threadsOf({ child: { pid } }: GatewayProcess): Record<string, string>[] {
+  return readdirSync(`/proc/${pid}/task`).map((thread) =>
+    Object.fromEntries(
+      [...readFileSync(`/proc/${pid}/task/${thread}/status`, 'utf8').matchAll(/^(\w+):\t(.*)$/gm)].map(
+        ([, name, value]) => [name, (value as string).trim()],
+      ),
+    ),
+  );
+}
+
+test('every thread is the user, with the few capabilities that a reload and the end need, and no way to others', async () => {
+  const before = await lab.snapshot();
+  const toml = (more: string) => `user = "nobody"\ncontrol-group = "daemon"\nworkers = 2\n${more}`;
+  const gateway = await startWithTun(toml(''));
+  await gateway.waitFor('ready');
+  assert.ok(await pings(under(PUBLIC4)));
+  const threads = threadsOf(gateway);
+  assert.ok(threads.length >= 1 + 2 + 4 + 4, 'of Node, of V8, of libuv, and workers');
+  const caps = bits(NET_ADMIN, NET_BIND_SERVICE, SYS_NICE, BPF);
+  for (const { Uid, Gid, Groups, NoNewPrivs, CapPrm, CapEff, CapBnd, CapAmb } of threads) {
+    assert.deepEqual(
+      { Uid, Gid, Groups, NoNewPrivs },
+      {
+        Uid: Array(4).fill(NOBODY).join('\t'),
+        Gid: Array(4).fill(NOBODY).join('\t'),
+        Groups: `${DAEMON} ${NOBODY}`,
+        NoNewPrivs: '1',
+      },
+    );
+    assert.deepEqual(
+      { CapPrm, CapEff, CapBnd, CapAmb },
+      { CapPrm: caps, CapEff: caps, CapBnd: caps, CapAmb: caps },
+    );
+  }
+  for (const folder of ['data', 'run']) assert.equal(statSync(join(lab.folder, folder)).uid, NOBODY);
+  const socket = statSync(join(lab.folder, 'run/control.sock'));
+  assert.deepEqual([socket.uid, socket.gid, socket.mode & 0o777], [NOBODY, DAEMON, 0o660]);
+
+  lab.configure(toml('pref64 = "2001:db8:64:64::/96"\npool4 = "10.65.0.0/16"\n'));
+  gateway.kill('SIGHUP');
+  await gateway.waitFor('reloaded');
+  assert.deepEqual(gateway.events('needs-restart'), []);
+  assert.ok(await pings(`2001:db8:64:64::${PUBLIC4}`), 'addresses, routes and steering are changed');
+  assert.match(lab.ip(lab.gateway, 'route show dev nat64'), /10\.65\.0\.0\/16/);
+  assert.equal(await gateway.stop(), 0);
+  assert.equal(await lab.snapshot(), before, 'and all of it is taken down');
+});
+
+test('a capability that nothing asks for is not kept; what root left in the folders is handed over', async () => {
+  const data = join(lab.folder, 'data');
+  mkdirSync(data);
+  writeFileSync(join(data, 'dynamic.map'), '', { mode: 0o600 });
+  const gateway = await startWithTun(
+    'user = "nobody"\ngroup = "daemon"\nworkers = 1\nworker-nice = 0\n[dns64]\nenabled = false\n',
+  );
+  await gateway.waitFor('ready');
+  for (const { Gid, CapEff } of threadsOf(gateway)) {
+    assert.deepEqual([Gid, CapEff], [Array(4).fill(DAEMON).join('\t'), bits(NET_ADMIN)]);
+  }
+  assert.equal(statSync(join(data, 'dynamic.map')).uid, NOBODY);
+  lab.configure('user = "daemon"\nworkers = 1\nworker-nice = 0\n[dns64]\nenabled = false\n');
+  gateway.kill('SIGHUP');
+  assert.equal((await gateway.waitFor('needs-restart')).key, 'user');
+  assert.equal(await gateway.stop(), 0);
+});
+
+test('a /dev/net/tun that the user may not open is told before anything is set up', async () => {
+  const gateway = await startWithTun('user = "nobody"\n', '600');
+  assert.match(
+    (await gateway.waitFor('failed')).msg as string,
+    /'nobody' may not open \/dev\/net\/tun: chmod 0666/,
+  );
+  assert.equal(await gateway.exited, 1);
+});
+
+test('a folder with folders of others in it is not handed over', async () => {
+  mkdirSync(join(lab.folder, 'run/of-others'), { recursive: true });
+  const gateway = await lab.startGateway({ toml: 'user = "nobody"\n', isFailing: true });
+  const { msg } = await gateway.waitFor('failed');
+  assert.match(msg as string, /run is not the gateway's alone.* name a folder of its own/);
+  assert.equal(await gateway.exited, 1);
+  assert.equal(statSync(join(lab.folder, 'run')).uid, 0);
+});
+
+test('who is not root is told where to name the user', async () => {
+  const file = lab.configure('user = "daemon"\n');
+  const words = [
+    '--reuid=nobody',
+    '--clear-groups',
+    process.execPath,
+    'dist/cli/nat64d.js',
+    '--config',
+    file,
+  ];
+  const { status, stdout } = await lab.run(lab.gateway, 'setpriv', words);
+  assert.equal(status, 1);
+  assert.match(stdout, /may not become 'daemon': root can, and where systemd starts nat64d, the unit: User=/);
+});

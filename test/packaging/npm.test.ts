@@ -1,0 +1,62 @@
+/** `npm install -g` for real, without any registry: with the prebuilt addon, and with one that is compiled. */
+import assert from 'node:assert/strict';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { packNpm, pathOf, ROOT, scratchFolder } from '../helpers/packages.js';
+
+const { folder, remove } = scratchFolder('install');
+after(remove);
+let tarball: string;
+before(() => {
+  tarball = packNpm(folder);
+});
+
+/** Installs a tarball into a prefix of its own. */
+function install(file: string, name: string, path: string) {
+  const prefix = join(folder, name);
+  const words = [
+    'install',
+    '--global',
+    '--offline',
+    '--prefix',
+    prefix,
+    '--cache',
+    join(folder, 'cache'),
+    file,
+  ];
+  const env = { PATH: path, HOME: folder };
+  const { status, stdout, stderr } = spawnSync('npm', words, { env, encoding: 'utf8' });
+  assert.equal(status, 0, `${stdout}${stderr}`);
+  return {
+    native: join(prefix, 'lib/node_modules/nat64d/native'),
+    run: (command: string, ...args: string[]) =>
+      execFileSync(join(prefix, 'bin', command), args, { env, encoding: 'utf8' }),
+  };
+}
+
+function tryOut({ run }: ReturnType<typeof install>): void {
+  assert.match(run('nat64d', '--version'), /^nat64d \d+\.\d+\.\d+\n$/);
+  assert.match(run('nat64d', '--check', '--config', join(ROOT, 'config/nat64d.toml')), /: fine\n$/);
+  assert.match(run('nat64ctl', '--help'), /Usage: nat64ctl/);
+  assert.match(run('tayga', '--help'), /usage: tayga/);
+  assert.match(run('totd', '-h'), /usage: totd/);
+}
+
+test('npm install -g of the package, where there is no compiler', () => {
+  const installed = install(tarball, 'prebuilt', pathOf(folder, ['node', 'npm', 'sh', 'env']));
+  tryOut(installed);
+  assert.ok(!existsSync(join(installed.native, 'build')), 'nothing was compiled');
+});
+
+test('npm install -g compiles the addon where no prebuilt one fits', () => {
+  execFileSync('tar', ['xzf', tarball, '-C', folder]);
+  execFileSync('rm', ['-r', join(folder, 'package/native/prebuilds')]);
+  const bare = join(folder, 'bare.tgz');
+  execFileSync('tar', ['czf', bare, '-C', folder, 'package']);
+  const installed = install(bare, 'compiled', process.env.PATH ?? '');
+  tryOut(installed);
+  assert.ok(existsSync(join(installed.native, 'build/Release/nat64d_native.node')));
+  assert.ok(!existsSync(join(installed.native, 'build/Release/loadgen')), 'the benchmarks stay out of it');
+});

@@ -1,0 +1,48 @@
+/** `packets = ["dyn"]`: a flood of new hosts fills no log. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Clock } from '#nat64d/control/clock.js';
+import { parseConfig } from '#nat64d/control/config/index.js';
+import { Assignments } from '#nat64d/control/inspect/assignments.js';
+import { silent } from '#nat64d/control/log.js';
+import { CLOCK_START_SEC } from '#nat64d/control/pool/clock-start.js';
+import { PoolKeeper } from '#nat64d/control/pool-keeper.js';
+import type { Workers } from '#nat64d/control/workers.js';
+import { createHostRing, HostRing } from '#nat64d/shm/host-ring.js';
+import { createPrefixTable } from '#nat64d/shm/prefix-table.js';
+import { createSharedState } from '#nat64d/shm/shared-state.js';
+import type { Prefix4 } from '#nat64d/wire/address.js';
+
+test('50 lines a second, and one that says how many more there were', () => {
+  const config = {
+    ...parseConfig('[log]\npackets = ["dyn"]\n', 'f'),
+    deviceAddresses: [],
+    offloads: [],
+    deviceMtu: 1500,
+  };
+  const lines: { event: string; left?: number }[] = [];
+  const keeper = new PoolKeeper(config.pool4 as Prefix4, config, {
+    state: createSharedState(1),
+    workerCount: 1,
+    clock: { nowSec: () => CLOCK_START_SEC } as Clock,
+    log: { ...silent, info: (fields: object) => void lines.push(fields as (typeof lines)[0]) },
+    record: () => {},
+    assignments: new Assignments(),
+  });
+  keeper.adopt(config, createPrefixTable([], 6));
+  const rings = { questions: new HostRing(createHostRing(256)), answers: new HostRing(createHostRing(256)) };
+  const workers = { rings: () => rings, send: () => {} } as unknown as Workers;
+  const ask = (first: number, count: number) => {
+    for (let i = 0; i < count; i++) rings.questions.push(0x20010db8, first + i, 0, 1, 0);
+    keeper.assigner.answer(workers, 0);
+  };
+  ask(0, 80);
+  ask(80, 20);
+  assert.deepEqual(new Set(lines.map(({ event }) => event)), new Set(['assigned']));
+  assert.equal(lines.length, 50);
+  keeper.tick(CLOCK_START_SEC + 1);
+  assert.deepEqual(lines.splice(0).at(-1), { event: 'assignments-left', left: 50 });
+  ask(100, 3);
+  keeper.tick(CLOCK_START_SEC + 2);
+  assert.equal(lines.length, 3, 'there is room again, and nothing was left out');
+});
