@@ -74,18 +74,6 @@ globalThis.require = (name) => {
   return esbuild.build({ ...options, stdin, outfile, banner: { js: before }, logLevel: 'warning' });
 }
 
-function writeManPage() {
-  const page = spawnSync(process.execPath, [join(root, 'dist', 'cli', 'nat64ctl.js'), 'man'], {
-    encoding: 'utf8',
-  });
-  if (page.status !== 0) {
-    console.error(`nat64d: nat64ctl man failed: ${page.stderr}`);
-    process.exit(1);
-  }
-  mkdirSync(join(root, 'dist', 'man'), { recursive: true });
-  writeFileSync(join(root, 'dist', 'man', 'nat64ctl.8'), page.stdout);
-}
-
 /** The status page: one file, script and style in it. */
 async function buildPage() {
   const page = join(root, 'src', 'page');
@@ -114,5 +102,5 @@ await Promise.all([bundleSealedWorker(), buildPage()]);
 // Init scripts ask whether their program may be run.
 for (const name of ['nat64ctl', 'nat64d', 'tayga', 'totd'])
   chmodSync(join(root, 'dist', 'cli', `${name}.js`), 0o755);
-writeManPage();
+run(process.execPath, ['dist/cli/manual/write.js', 'man', join('dist', 'man')], root);
 if (!process.argv.includes('--no-tests')) run(bin('tsc'), ['-p', 'tsconfig.test.json'], root);

@@ -10,6 +10,7 @@ import { createLog, type Log } from '../control/log.js';
 import { enterUser } from '../control/privileges.js';
 import { VERSION } from '../control/version.js';
 import { EXIT_FAILURE, EXIT_USAGE } from './ending.js';
+import { nat64dPage } from './manual/pages.js';
 import { serve } from './serve.js';
 
 interface RunOptions {
@@ -113,6 +114,11 @@ program
       return 0;
     }),
   );
+
+program
+  .command('man', { hidden: true })
+  .description('print the manual page, as roff')
+  .action(() => void process.stdout.write(nat64dPage(program)));
 
 try {
   await program.parseAsync();

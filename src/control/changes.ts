@@ -17,6 +17,11 @@ const FIXED: ReadonlyMap<string, string> = new Map([
   ['log.destination', 'the log is open'],
 ]);
 
+/** Why a change of a key (dotted) needs a restart; null where a reload brings it into force. */
+export function restartReason(key: string): string | null {
+  return FIXED.get(key) ?? null;
+}
+
 /** What a file calls a key otherwise than our own code does. */
 const NAMES: Readonly<Record<string, string>> = {
   'map-lifetime-sec': 'map-lifetime',

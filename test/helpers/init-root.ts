@@ -2,6 +2,7 @@
  * A root of its own for init scripts, in a mount namespace that goes with it: this machine's programs, an /etc and a /run that
  * start empty, and `tayga` and `nat64d` where packages put them.
  */
+import type { ChildProcess } from 'node:child_process';
 import {
   chmodSync,
   copyFileSync,
@@ -19,16 +20,20 @@ import type { Finished, Lab } from './lab.js';
 
 const CLI = fileURLToPath(new URL('../../../dist/cli/', import.meta.url));
 /** Files of /etc that programs look into. */
-const ETC = ['passwd', 'group', 'nsswitch.conf', 'ld.so.cache'];
+export const ETC = ['passwd', 'group', 'nsswitch.conf', 'protocols', 'services', 'ld.so.cache'];
 
 export class InitRoot {
   readonly path: string;
   readonly #lab: Lab;
   #holder = 0;
 
-  constructor(lab: Lab) {
+  /** @param namespace whose machine this is */
+  constructor(
+    lab: Lab,
+    readonly namespace = lab.gateway,
+  ) {
     this.#lab = lab;
-    this.path = join(lab.folder, 'root');
+    this.path = join(lab.folder, `${namespace}.root`);
   }
 
   /** Writes a file below the root. Call before `mount`, for what is not below /etc or /run too. */
@@ -46,7 +51,7 @@ export class InitRoot {
     copyFileSync(from, file);
   }
 
-  /** Puts the root together and mounts it, in the gateway's namespace. `binds` are further folders: [what, where]. */
+  /** Puts the root together and mounts it, in its namespace. `binds` are further folders: [what, where]. */
   async mount(binds: readonly (readonly [string, string])[] = []): Promise<void> {
     const mounts: string[] = [];
     const bind = (from: string, to: string) => {
@@ -70,12 +75,14 @@ export class InitRoot {
     mkdirSync(join(this.path, 'etc'), { recursive: true });
     for (const name of ETC)
       if (existsSync(`/etc/${name}`)) copyFileSync(`/etc/${name}`, join(this.path, 'etc', name));
-    for (const name of ['tayga', 'nat64d', 'totd']) {
+    for (const name of ['alternatives', 'ssl'])
+      if (existsSync(`/etc/${name}`)) bind(`/etc/${name}`, `etc/${name}`);
+    for (const name of ['nat64ctl', 'nat64d', 'tayga', 'totd']) {
       this.write(`usr/sbin/${name}`, `#!/bin/sh\nexec ${process.execPath} ${CLI}${name}.js "$@"\n`, 0o755);
     }
     for (const [from, to] of binds) bind(from, to);
     const script = `${mounts.join(' && ')} && echo ready && exec sleep 3600`;
-    const holder = this.#lab.spawn(this.#lab.gateway, 'unshare', ['-m', 'sh', '-c', script]);
+    const holder = this.#lab.spawn(this.namespace, 'unshare', ['-m', 'sh', '-c', script]);
     this.#holder = holder.pid as number;
     await new Promise<void>((resolve, reject) => {
       let output = '';
@@ -89,19 +96,18 @@ export class InitRoot {
     });
   }
 
-  /** Runs a command inside the root, and in the gateway's namespace. */
+  /** Runs a command inside the root, and in its namespace. */
   run(command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Finished> {
-    const words = [
-      '--target',
-      String(this.#holder),
-      '--mount',
-      '--net',
-      'chroot',
-      this.path,
-      command,
-      ...args,
-    ];
-    return this.#lab.runWith(env, this.#lab.gateway, 'nsenter', words, 60_000);
+    return this.#lab.runWith(env, this.namespace, 'nsenter', this.#words(command, args), 60_000);
+  }
+
+  /** Starts a command there. */
+  spawn(command: string, args: readonly string[]): ChildProcess {
+    return this.#lab.spawn(this.namespace, 'nsenter', this.#words(command, args));
+  }
+
+  #words(command: string, args: readonly string[]): string[] {
+    return ['--target', String(this.#holder), '--mount', '--net', 'chroot', this.path, command, ...args];
   }
 
   #link(target: string, path: string): void {

@@ -122,6 +122,7 @@ export class Lab {
   readonly server: string;
   /** Holds data and run directories; removed at the end. */
   readonly folder = mkdtempSync(join(tmpdir(), 'nat64d-lab-'));
+  readonly #prefix = `n64-${process.pid}-${labs++}`;
   readonly #namespaces: string[] = [];
   #router = '';
   readonly #resolvConfs = new Map<string, string>();
@@ -131,25 +132,43 @@ export class Lab {
   readonly #onSignal = (signal: NodeJS.Signals) => process.exit(128 + constants.signals[signal]);
 
   constructor(options: LabOptions = {}) {
-    const prefix = `n64-${process.pid}-${labs++}`;
     process.once('exit', this.#onExit);
     for (const signal of ENDING_SIGNALS) process.on(signal, this.#onSignal);
-    this.client = this.#namespace(`${prefix}-client`);
-    this.gateway = this.#namespace(`${prefix}-gateway`);
-    this.server = this.#namespace(`${prefix}-server`);
+    this.client = this.addHost('client');
+    this.gateway = this.addHost('gateway');
+    this.server = this.addHost('server');
 
-    if (options.minimalRouter === 6) this.#connectClientByRouter(this.#namespace(`${prefix}-router`));
+    if (options.minimalRouter === 6) this.#connectClientByRouter(this.addHost('router'));
     else this.#connectClient(options);
     if (options.routerMtu === undefined && options.minimalRouter !== 4) {
-      this.#cable(this.gateway, 'wan0', this.server, 'up0');
+      this.cable(this.gateway, 'wan0', this.server, 'up0');
       this.ip(this.gateway, 'addr add 203.0.113.1/24 dev wan0');
       this.ip(this.gateway, `route add ${PUBLIC4}/32 via ${SERVER4}`);
     } else {
-      this.#connectServerByRouter(this.#namespace(`${prefix}-router`), options);
+      this.#connectServerByRouter(this.addHost('router'), options);
     }
     this.ip(this.server, `addr add ${SERVER4}/24 dev up0`);
     this.ip(this.server, `addr add ${PUBLIC4}/32 dev lo`);
     this.ip(this.server, 'route add default via 203.0.113.1');
+  }
+
+  /** Makes a namespace that goes with the lab; returns its name. */
+  addHost(role: string): string {
+    const name = `${this.#prefix}-${role}`;
+    execFileSync('ip', ['netns', 'add', name], { stdio: ['ignore', 'pipe', 'pipe'] });
+    this.#namespaces.push(name);
+    // Without duplicate address detection, addresses serve at once.
+    for (const conf of ['all', 'default']) this.#write(name, `ipv6/conf/${conf}/accept_dad`, '0');
+    this.ip(name, 'link set lo up');
+    return name;
+  }
+
+  /** Connects two namespaces. */
+  cable(a: string, nameA: string, b: string, nameB: string): void {
+    const args = ['link', 'add', nameA, 'netns', a, 'type', 'veth', 'peer', 'name', nameB, 'netns', b];
+    execFileSync('ip', args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    this.ip(a, `link set ${nameA} up`);
+    this.ip(b, `link set ${nameB} up`);
   }
 
   /** `ip` inside a namespace; words may hold blanks between them. */
@@ -287,7 +306,7 @@ export class Lab {
   }
 
   #connectClient(options: LabOptions): void {
-    this.#cable(this.client, 'up0', this.gateway, 'lan0');
+    this.cable(this.client, 'up0', this.gateway, 'lan0');
     this.ip(this.client, 'addr add', `${CLIENT6}/64`, 'dev up0 nodad');
     // Behind the client by a route, not neighbours on the link: the kernel's table of neighbours ends at 1,024.
     for (let i = 1; i <= (options.clientAddresses ?? 0); i++) {
@@ -301,8 +320,8 @@ export class Lab {
   }
 
   #connectServerByRouter(router: string, options: LabOptions): void {
-    this.#cable(this.gateway, 'wan0', router, 'west0');
-    this.#cable(router, 'east0', this.server, 'up0');
+    this.cable(this.gateway, 'wan0', router, 'west0');
+    this.cable(router, 'east0', this.server, 'up0');
     this.ip(this.gateway, 'addr add 198.51.100.1/24 dev wan0');
     this.ip(router, 'addr add 198.51.100.2/24 dev west0');
     this.ip(router, 'addr add 203.0.113.1/24 dev east0');
@@ -321,8 +340,8 @@ export class Lab {
   }
 
   #connectClientByRouter(router: string): void {
-    this.#cable(this.client, 'up0', router, 'west0');
-    this.#cable(router, 'east0', this.gateway, 'lan0');
+    this.cable(this.client, 'up0', router, 'west0');
+    this.cable(router, 'east0', this.gateway, 'lan0');
     this.ip(this.client, 'addr add', `${CLIENT6}/64`, 'dev up0 nodad');
     this.ip(this.client, 'route add default via 2001:db8:1::1');
     this.ip(router, 'addr add 2001:db8:1::1/64 dev west0 nodad');
@@ -356,22 +375,6 @@ export class Lab {
       '192.0.2.99',
       '2001:db8:99::1',
     ]);
-  }
-
-  #namespace(name: string): string {
-    execFileSync('ip', ['netns', 'add', name], { stdio: ['ignore', 'pipe', 'pipe'] });
-    this.#namespaces.push(name);
-    // Without duplicate address detection, addresses serve at once.
-    for (const conf of ['all', 'default']) this.#write(name, `ipv6/conf/${conf}/accept_dad`, '0');
-    this.ip(name, 'link set lo up');
-    return name;
-  }
-
-  #cable(a: string, nameA: string, b: string, nameB: string): void {
-    const args = ['link', 'add', nameA, 'netns', a, 'type', 'veth', 'peer', 'name', nameB, 'netns', b];
-    execFileSync('ip', args, { stdio: ['ignore', 'pipe', 'pipe'] });
-    this.ip(a, `link set ${nameA} up`);
-    this.ip(b, `link set ${nameB} up`);
   }
 
   #write(namespace: string, sysctl: string, value: string): void {

@@ -9,6 +9,21 @@ import { fileURLToPath } from 'node:url';
 
 const CACHE = fileURLToPath(new URL('../../../.cache/peers/', import.meta.url));
 
+/** The packages of the peer 'systemd'. */
+export const SYSTEMD = [
+  'systemd',
+  ...[
+    'libsystemd-shared',
+    'libsystemd0',
+    'libcryptsetup12',
+    'libfdisk1',
+    'libkmod2',
+    'libseccomp2',
+    'libp11-kit0',
+  ],
+  ...['libip4tc2', 'libapparmor1', 'libargon2-1', 'libdevmapper1.02.1', 'libjson-c5'],
+];
+
 export interface Peer {
   /** Where the packages were unpacked: what would be /. */
   readonly root: string;

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { InitRoot } from '../helpers/init-root.js';
 import { Lab, PUBLIC4 } from '../helpers/lab.js';
+import { bootOpenrc } from '../helpers/openrc.js';
 import { fetchPeer } from '../helpers/peers.js';
 
 const CONFIG = fileURLToPath(new URL('../../../config/', import.meta.url));
@@ -41,28 +42,9 @@ async function pings(address = `${PREFIX}${PUBLIC4}`): Promise<boolean> {
 
 const ours = (path: string) => readFileSync(join(CONFIG, path), 'utf8');
 
-/** The folders in which OpenRC keeps what it knows of services. */
-const OPENRC_STATES = [
-  ...['daemons', 'exclusive', 'failed', 'hotplugged', 'inactive', 'options', 'scheduled'],
-  ...['started', 'starting', 'stopping', 'tmp', 'wasinactive'],
-];
-
 /** A machine that has booted with OpenRC, and whose network is up. */
 async function boot(): Promise<(service: string, command: string) => Promise<string>> {
-  const { root: openrc, env } = fetchPeer('openrc', ['openrc', 'librc1', 'libeinfo1', 'insserv']);
-  root.write('etc/rc.conf', readFileSync(join(openrc, 'etc/rc.conf'), 'utf8'));
-  root.write('etc/insserv.conf', '');
-  root.write('etc/init.d/net.lo', '#!/sbin/openrc-run\ndepend() { provide net; }\nstart() { :; }\n', 0o755);
-  root.write('run/openrc/softlevel', 'default\n');
-  for (const library of ['libeinfo.so.1', 'librc.so.1']) {
-    const folder = env.LD_LIBRARY_PATH?.split(':')[0] ?? '';
-    root.copy(join(folder, library), `lib/${library}`);
-  }
-  for (const state of OPENRC_STATES) root.write(`run/openrc/${state}/.keep`, '');
-  for (const program of ['openrc-run', 'openrc', 'rc-service']) {
-    root.copy(join(openrc, 'sbin', program), `sbin/${program}`);
-  }
-  await root.mount([[join(openrc, 'lib/rc'), 'lib/rc']]);
+  await bootOpenrc(root);
   return async (service, command) => {
     const words = [`/etc/init.d/${service}`, command];
     const { status, stdout, stderr } = await root.run('/sbin/openrc-run', words);

@@ -16,7 +16,7 @@ import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { parseTayga } from '#nat64d/control/config/tayga.js';
-import { fetchPeer } from '../helpers/peers.js';
+import { fetchPeer, SYSTEMD } from '../helpers/peers.js';
 
 const CONFIG = fileURLToPath(new URL('../../../config/', import.meta.url));
 const shipped = readFileSync(join(CONFIG, 'tayga.conf'), 'utf8');
@@ -59,19 +59,6 @@ test("tayga.service lets Debian's tayga.conf keep its maps where it says", () =>
   assert.ok(writable?.includes(`-${dataDir}`), `${dataDir} is read-only`);
 });
 
-const SYSTEMD = [
-  'systemd',
-  ...[
-    'libsystemd-shared',
-    'libsystemd0',
-    'libcryptsetup12',
-    'libfdisk1',
-    'libkmod2',
-    'libseccomp2',
-    'libp11-kit0',
-  ],
-  ...['libip4tc2', 'libapparmor1', 'libargon2-1', 'libdevmapper1.02.1', 'libjson-c5'],
-];
 /** systemd-analyze of Debian's package, whatever this machine runs. */
 function analyze(...words: string[]) {
   const { root, env } = fetchPeer('systemd', SYSTEMD);

@@ -428,6 +428,9 @@ const KEYS: ReadonlyMap<string, readonly string[]> = new Map([
   ...['dns64.pref64', 'dns64.policy.pref64'].map((name) => [name, PREF64_KEYS] as const),
 ]);
 
+/** The names of all tables, the top of the file as ''. */
+export const TABLES: readonly string[] = [...KEYS.keys()];
+
 /** The keys allowed in the table at a path; for suggestions. */
 export function keysAt(path: readonly PropertyKey[]): readonly string[] {
   const name = path.filter((part) => typeof part === 'string').join('.');

@@ -6,15 +6,15 @@ import { get as httpGet, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { type Browser, chromium } from 'playwright-core';
+import type { Browser } from 'playwright-core';
 import type { HistoryColumns, PageEvent } from '#nat64d/control/http/page-data.js';
 import { type HttpOptions, HttpService } from '#nat64d/control/http/service.js';
 import type { MapPage } from '#nat64d/control/inspect/maps.js';
 import { silent } from '#nat64d/control/log.js';
 import { HostRing } from '#nat64d/shm/host-ring.js';
 import { hostSample } from '#nat64d/shm/host-sample.js';
+import { launchChromium } from '../../../helpers/chromium.js';
 import { address6 } from '../../../helpers/harness.js';
-import { fetchPeerWithDependencies } from '../../../helpers/peers.js';
 import { TestSubject } from '../../../helpers/subject.js';
 
 const TOKEN = '0123456789abcdef';
@@ -205,16 +205,8 @@ test('sixteen streams and no more; one that ends makes room', async () => {
 describe('in Chromium', () => {
   let browser: Browser;
   before(async () => {
-    const { root, env } = fetchPeerWithDependencies('chromium', ['chromium']);
-    const { LD_LIBRARY_PATH = '' } = env;
-    const libraries = LD_LIBRARY_PATH.split(':').flatMap((folder) => [folder, join(folder, 'pulseaudio')]);
     mkdirSync(SCREENSHOTS, { recursive: true });
-    browser = await chromium.launch({
-      executablePath: join(root, 'usr/lib/chromium/chromium'),
-      env: { ...(process.env as Record<string, string>), LD_LIBRARY_PATH: libraries.join(':') },
-      // Its sandbox does not work for root, and nothing but our own page is opened.
-      args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage'],
-    });
+    browser = await launchChromium();
   });
   after(() => browser?.close());
 

@@ -1,0 +1,217 @@
+/** README.md and docs/: every block is of a kind that is tested, files have no mistakes, commands exist, links lead somewhere. */
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join, relative } from 'node:path';
+import { after, test } from 'node:test';
+import { buildProgram } from '#nat64d/cli/ctl/program.js';
+import { parseConfig } from '#nat64d/control/config/index.js';
+import { keysAt, TABLES } from '#nat64d/control/config/schema.js';
+import { parseTayga } from '#nat64d/control/config/tayga.js';
+import { parseTotd, withTotd } from '#nat64d/control/config/totd.js';
+import { makeCertificate } from '../helpers/certificate.js';
+import { type Block, blocksOf, matches, pages, ROOT, stepsOf } from '../helpers/documents.js';
+
+const all = pages();
+const blocks = all.flatMap(({ file, blocks: inPage }) => inPage.map((block) => ({ ...block, file })));
+const of = (kind: string) => blocks.filter((block) => block.kind === kind);
+const where = ({ file, line }: { file: string; line: number }) => `${file}:${line}`;
+
+const SCREENSHOTS = readFileSync(join(ROOT, 'bench/screenshots.ts'), 'utf8');
+/** In the place of a file of certificates that a page names. */
+const CA_FILE = join(mkdtempSync(join(tmpdir(), 'nat64d-docs-')), 'ca.pem');
+writeFileSync(CA_FILE, makeCertificate(['test']).cert);
+after(() => rmSync(dirname(CA_FILE), { recursive: true }));
+
+/** What a page calls a file, and what reads it. */
+const CHECKS: Readonly<Record<string, (block: Block) => void>> = {
+  toml: ({ text }) =>
+    // The user that a page has its reader make is not there.
+    assert.deepEqual(
+      parseConfig(
+        text
+          .replace('/etc/nat64d/ca.pem', CA_FILE)
+          .replace('user = "nat64d"', 'user = "nobody"')
+          .replace('group = "nat64d"', 'group = "nogroup"'),
+        'f',
+      ).warnings,
+      [],
+    ),
+  conf: ({ text }) => {
+    if (/^tun-device /m.test(text)) assert.deepEqual(parseTayga(text, 'f').warnings, []);
+    else assert.deepEqual(withTotd(parseConfig('', 'g'), parseTotd(text, 'f')).warnings, []);
+  },
+  sh: ({ text }) => {
+    for (const line of text.trimEnd().split('\n')) checkCommand(line.replace(/\s+#.*$/, ''));
+  },
+  // Played with the page that they are on, which fails where they are wrong.
+  console: (block) => assert.ok(stepsOf(block).length > 0),
+  play: (block) => assert.ok(stepsOf(block).length > 0),
+  nft: ({ path }) => assert.ok(path?.startsWith('/')),
+  ini: ({ text }) => assert.match(text, /^\[\w+\]\n(\w+=.+\n|\n|\[\w+\]\n)+$/),
+  screenshot: ({ path }) => assert.match(SCREENSHOTS, new RegExp(`print\\(lab, '${path}'`)),
+  text: noCommands,
+  '': noCommands,
+};
+
+function noCommands({ text }: Block): void {
+  for (const line of text.split('\n')) {
+    const [word = ''] = line.replace(/^\w+[#$] /, '').split(' ');
+    assert.ok(
+      !Object.hasOwn(COMMANDS, word),
+      `'${line}' is a command: make the block one of 'console' or 'sh'`,
+    );
+  }
+}
+
+/** Commands of `sh` blocks and of the text, and what can be checked of them without running them. */
+const COMMANDS: Readonly<Record<string, (words: readonly string[]) => void>> = {
+  npm: ([verb, name, ...rest]) => {
+    const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
+      scripts: Record<string, string>;
+    };
+    const script = verb === 'run' ? name : verb;
+    if (script === 'install' || script === 'pack') return;
+    assert.ok(script !== undefined && script in scripts, `there is no script '${script}'`);
+    if (script === 'bench' && rest[0] === '--' && !rest[1]?.startsWith('-')) {
+      const known = readFileSync(join(ROOT, 'bench/main.ts'), 'utf8');
+      assert.ok(known.includes(rest[1] ?? ''), `there is no benchmark '${rest[1]}'`);
+    }
+  },
+  nat64d: (words) => optionsExist('nat64d', words[0] === 'import' ? ['import'] : [], '--help', words),
+  tayga: (words) => optionsExist('tayga', [], '--help', words),
+  totd: (words) => optionsExist('totd', [], '-h', words),
+  nat64ctl: ctlCommandExists,
+  systemctl: ([verb, ...units]) => {
+    assert.match(verb ?? '', /^(daemon-reload|enable|disable|edit|start|stop|restart|reload|status)$/);
+    for (const unit of units.filter((one) => !one.startsWith('-') && !one.startsWith('systemd-')))
+      assert.ok(existsSync(join(ROOT, 'config/systemd', `${unit}.service`)), `there is no unit '${unit}'`);
+  },
+  'rc-update': ([, service]) => assert.ok(existsSync(join(ROOT, 'config/openrc', service ?? '')), service),
+  install: (words) => {
+    for (const path of words.filter((one) => one.startsWith('config/')))
+      assert.ok(existsSync(join(ROOT, path)), `there is no ${path}`);
+  },
+  // Of others, for a machine that is not here.
+  'apt-get': () => {},
+  dig: () => {},
+  docker: () => {},
+  journalctl: () => {},
+  ssh: () => {},
+};
+
+function checkCommand(line: string): void {
+  const [word = '', ...words] = line.trim().split(/\s+/);
+  const check = Object.hasOwn(COMMANDS, word) ? COMMANDS[word] : undefined;
+  assert.ok(check !== undefined, `'${line}': nothing checks '${word}'`);
+  check(words);
+}
+
+const helps = new Map<string, string>();
+
+function optionsExist(program: string, command: string[], flag: string, words: readonly string[]): void {
+  const key = [program, ...command].join(' ');
+  const help =
+    helps.get(key) ??
+    execFileSync(process.execPath, [join(ROOT, 'dist/cli', `${program}.js`), ...command, flag], {
+      encoding: 'utf8',
+    });
+  helps.set(key, help);
+  for (const word of words.filter((one) => one.startsWith('-')))
+    assert.match(help, new RegExp(`(^|[ ,])${word.replace(/=.*/, '')}\\b`, 'm'), `${program}: ${word}`);
+}
+
+function ctlCommandExists(words: readonly string[]): void {
+  let command = buildProgram({ out: () => {}, err: () => {} });
+  const options = [...command.options];
+  for (const word of words) {
+    if (word.startsWith('-')) {
+      const isKnown = options.some(({ short, long }) => word === short || word === long);
+      assert.ok(isKnown || word === '--help', `nat64ctl ${words.join(' ')}: ${word}`);
+      continue;
+    }
+    const next = command.commands.find((one) => one.name() === word);
+    if (next === undefined) continue;
+    command = next;
+    options.push(...next.options);
+  }
+  assert.ok(words[0]?.startsWith('-') || command.parent !== null, `there is no nat64ctl ${words[0]}`);
+}
+
+for (const block of blocks) {
+  test(`${where(block)}: ${block.kind || 'text'}`, () => {
+    const check = Object.hasOwn(CHECKS, block.kind) ? CHECKS[block.kind] : undefined;
+    assert.ok(check !== undefined, `nothing checks blocks of the kind '${block.kind}'`);
+    check(block);
+  });
+}
+
+test('each kind of block is there', () => {
+  for (const kind of ['toml', 'conf', 'sh', 'console']) assert.ok(of(kind).length > 0, kind);
+});
+
+test('commands in the text exist', () => {
+  let count = 0;
+  for (const { file, text } of all) {
+    for (const [, line = ''] of text.replace(/^```.*?^```$/gms, '').matchAll(/`([^`\n]+)`/g)) {
+      const [word = ''] = line.split(' ');
+      if (!/^(npm|nat64d|nat64ctl|systemctl)$/.test(word) || !line.includes(' ')) continue;
+      count++;
+      assert.doesNotThrow(() => checkCommand(line), `${file}: ${line}`);
+    }
+  }
+  assert.ok(count > 20);
+});
+
+test('keys that the text names are keys', () => {
+  const known = new Set(TABLES.flatMap((table) => keysAt(table === '' ? [] : table.split('.'))));
+  for (const { file, text } of all.filter((page) => page.file !== 'docs/compliance.md'))
+    for (const [, key = ''] of text.matchAll(/`([a-z0-9-]+) = /g))
+      assert.ok(known.has(key) || key.startsWith('net.'), `${file}: ${key}`);
+});
+
+/** As GitHub makes them of headings. */
+function anchorsOf(text: string): Set<string> {
+  const headings = text.replace(/^```.*?^```$/gms, '').matchAll(/^#+ (.*)$/gm);
+  return new Set(
+    [...headings].map(([, heading = '']) =>
+      heading
+        .toLowerCase()
+        .replace(/[^\p{L}\p{N} _-]/gu, '')
+        .replaceAll(' ', '-'),
+    ),
+  );
+}
+
+test('links lead to files and headings that are there', () => {
+  for (const { file, text } of all) {
+    for (const [, target = ''] of text.matchAll(/(?:\]\(|src(?:set)?=")([^)"\s]+)/g)) {
+      if (/^[a-z]+:/.test(target)) continue;
+      const [path = '', anchor] = target.split('#');
+      const full = path === '' ? join(ROOT, file) : join(ROOT, dirname(file), path);
+      assert.ok(existsSync(full), `${file}: ${target}`);
+      if (anchor === undefined || statSync(full).isDirectory()) continue;
+      assert.ok(anchorsOf(readFileSync(full, 'utf8')).has(anchor), `${file}: ${target}`);
+    }
+  }
+});
+
+test('docs/README.md leads to every page', () => {
+  const index = all.find(({ file }) => file === 'docs/README.md');
+  for (const { file } of all.filter((page) => page !== index && page.file !== 'README.md'))
+    assert.ok(index?.text.includes(`(${relative('docs', file)})`), file);
+});
+
+test('what is expected of a session is compared, but for what it leaves open', () => {
+  assert.ok(matches(['a … d', '…', 'e'], 'a  b c d\nx\ny\ne\n\n'));
+  assert.ok(matches(['a', '…'], 'a\n'));
+  assert.ok(!matches(['a'], 'a\nb\n'));
+  assert.ok(!matches(['a.c'], 'abc\n'));
+  const [block] = blocksOf('x\n```console\nhost# one \\\n  two\nout\nhost$ three\n```\n');
+  assert.deepEqual(stepsOf(block as Block), [
+    { host: 'host', command: 'one two', expected: ['out'], line: 3 },
+    { host: 'host', command: 'three', expected: [], line: 6 },
+  ]);
+  assert.throws(() => blocksOf('```\nnever ended\n'), /line 1/);
+});
