@@ -47,8 +47,10 @@ export function fillTree(root, tree, { modules, changelog, copyright }) {
   put(tree, `${DOC}/changelog.Debian.gz`, gzip(changelog));
   put(tree, `${DOC}/changelog.gz`, gzip(readFileSync(join(root, 'CHANGELOG.md'))));
   put(tree, `${DOC}/README.Debian`, config('debian/README.Debian'));
-  for (const name of readdirSync(join(root, 'docs'))) {
-    put(tree, `${DOC}/${name}`, readFileSync(join(root, 'docs', name)));
+  for (const entry of readdirSync(join(root, 'docs'), { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue;
+    const path = join(entry.parentPath, entry.name);
+    put(tree, `${DOC}/${relative(join(root, 'docs'), path)}`, readFileSync(path));
   }
   for (const path of ['grafana-dashboard.json', 'tayga.conf', 'totd.conf']) {
     put(tree, `${DOC}/examples/${path}`, config(path));

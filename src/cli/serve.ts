@@ -62,7 +62,11 @@ export async function serve(options: ServeOptions): Promise<number> {
     void reload(started, options).then(() => notifier.notify('READY=1'));
   };
   process.on('SIGHUP', onHangup);
-  const gateway = await Gateway.start(config, { log, clockRate, load });
+  // Before there is no root any more to find its thread in; and both at once, for who waits for this start waits for both.
+  const [heartbeat, gateway] = await Promise.all([
+    Heartbeat.start(log, notifier, watchdogMs(process.env)),
+    Gateway.start(config, { log, clockRate, load }),
+  ]);
   if (process.env.NAT64D_TEST_HOOKS === '1') {
     process.on('SIGUSR2', () => gateway.killWorker(0, 'throw'));
     process.on('SIGALRM', () => gateway.killWorker(0, 'exit'));
@@ -70,8 +74,6 @@ export async function serve(options: ServeOptions): Promise<number> {
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, TEST_HOLD_MS);
     });
   }
-  // Before there is no root any more to find its thread in, and no gateway to hold up.
-  const heartbeat = await Heartbeat.start(log, notifier, watchdogMs(process.env));
   try {
     await options.onServing?.(gateway);
   } catch (error) {

@@ -3,7 +3,7 @@
  *
  *   main thread ──counts a shared word up──► watch thread ──WATCHDOG=1 while it moves, STATUS= while it does not──► systemd
  *
- * The main thread says itself how long it was, once it is over; the watch thread can say so meanwhile.
+ * The main thread says itself how long it was, once it is over; the watch thread, where a service manager listens, can say so meanwhile.
  */
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
@@ -11,7 +11,7 @@ import type { Log } from './log.js';
 import type { Notifier } from './notify.js';
 
 /** How often the main thread counts. */
-const BEAT_MS = 250;
+const BEAT_MS = 500;
 /** What is worth a line. */
 export const HELD_UP_MS = 1000;
 
@@ -19,7 +19,7 @@ export const HELD_UP_MS = 1000;
 export interface WatchTask {
   /** One word, counted up by the main thread. */
   readonly beats: SharedArrayBuffer;
-  /** Of the service manager's socket; -1: none. */
+  /** Of the service manager's socket. */
   readonly notifyFd: number;
   /** How long the service manager waits for a sign of life; null: it does not. */
   readonly watchdogMs: number | null;
@@ -28,7 +28,8 @@ export interface WatchTask {
 export class Heartbeat {
   readonly #log: Log;
   readonly #timer: NodeJS.Timeout;
-  readonly #watch: Worker;
+  /** Null where nobody listens: a thread costs megabytes. */
+  readonly #watch: Worker | null;
   readonly #beats = new Int32Array(new SharedArrayBuffer(4));
   #lastMs = performance.now();
 
@@ -39,8 +40,8 @@ export class Heartbeat {
   static async start(log: Log, notifier: Notifier, watchdogMs: number | null): Promise<Heartbeat> {
     const heartbeat = new Heartbeat(log, notifier, watchdogMs);
     // A thread that fails has been logged, and keeps nobody from serving.
-    await once(heartbeat.#watch, 'message').catch(() => {});
-    heartbeat.#watch.unref();
+    if (heartbeat.#watch !== null) await once(heartbeat.#watch, 'message').catch(() => {});
+    heartbeat.#watch?.unref();
     return heartbeat;
   }
 
@@ -51,8 +52,14 @@ export class Heartbeat {
       notifyFd: fd,
       watchdogMs,
     };
-    this.#watch = new Worker(new URL('./watch-thread.js', import.meta.url), { workerData });
-    this.#watch.on('error', (error) =>
+    this.#watch =
+      fd < 0
+        ? null
+        : new Worker(new URL('./watch-thread.js', import.meta.url), {
+            workerData,
+            resourceLimits: { maxYoungGenerationSizeMb: 1 },
+          });
+    this.#watch?.on('error', (error) =>
       log.error({ event: 'watch-failed', err: error }, `the watch thread has ended: ${error.message}`),
     );
     this.#timer = setInterval(() => this.#beat(), BEAT_MS).unref();
@@ -60,7 +67,7 @@ export class Heartbeat {
 
   async close(): Promise<void> {
     clearInterval(this.#timer);
-    await this.#watch.terminate();
+    await this.#watch?.terminate();
   }
 
   #beat(): void {

@@ -4,7 +4,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import native from '#native';
 import { HELD_UP_MS, type WatchTask } from './heartbeat.js';
 
-const LOOK_MS = 500;
+const LOOK_MS = 1000;
 /** From then on who reads standard error is told, for nobody knows whether it will ever end. */
 const SAY_MS = 5000;
 
@@ -25,7 +25,7 @@ function attempt(telling: () => void): void {
 }
 
 function tell(state: string): void {
-  if (notifyFd >= 0) attempt(() => native.sendDatagram(notifyFd, Buffer.from(state)));
+  attempt(() => native.sendDatagram(notifyFd, Buffer.from(state)));
 }
 
 function say(text: string): void {

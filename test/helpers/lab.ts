@@ -270,7 +270,7 @@ export class Lab {
   /** Starts the gateway in its namespace, and waits until it serves. */
   async startGateway(options: GatewayOptions = {}): Promise<GatewayProcess> {
     const file = this.configure(options.toml);
-    const nodeOptions = ['--enable-source-maps', ...(options.nodeOptions ?? [])];
+    const { nodeOptions = [] } = options;
     const args = [...nodeOptions, CLI, '--config', file, ...(options.args ?? [])];
     const [command, ...words] = [
       ...(options.setUp === undefined ? [] : ['sh', '-c', `${options.setUp} && exec "$@"`, 'sh']),

@@ -161,7 +161,7 @@ test('metrics count what has passed; a foreign name is refused; log level and ch
   assert.equal(await gateway.stop(), 0);
 });
 
-test('a kill -9 leaves a socket that the next start replaces; a second gateway with the same run-dir does not start', async () => {
+test('a kill -9 leaves a socket that the next start replaces; a second gateway with the same folders does not start', async () => {
   const killed = await lab.startGateway();
   killed.kill('SIGKILL');
   await killed.exited;
@@ -178,7 +178,7 @@ test('a kill -9 leaves a socket that the next start replaces; a second gateway w
   assert.match(await ctl('status'), /^device +nat64$/m);
   const second = await lab.startGateway({ toml: '[device]\nname = "other"\n', isFailing: true });
   assert.equal(await second.exited, 1);
-  assert.match(second.events('failed')[0]?.msg as string, /another nat64d answers at .*control\.sock/);
+  assert.match(second.events('failed')[0]?.msg as string, /data-dir: .* is in use by another nat64d/);
   assert.match(await ctl('status'), /^device +nat64$/m);
   assert.equal(await gateway.stop(), 0);
   assert.ok(!existsSync(socket()));

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Lab, SERVER4, under } from '../helpers/lab.js';
 
 /** The soak asks for more. */
-const KILLS = Number(process.env.NAT64D_KILLS ?? 10);
+const KILLS = Number(process.env.NAT64D_KILLS ?? 4);
 const HOSTS_A_ROUND = 20;
 /** About what a start and an end take. */
 const START_MS = 700;

@@ -45,7 +45,7 @@ test('RFC 7915: the fast translator and the reference agree on verdict, virtio-n
         assert.deepEqual(shown(fast.send(bytes, vnet)), shown(reference.translate(bytes, vnet)));
       }
     }),
-    runs(6000),
+    runs(4000),
   );
 });
 

@@ -290,7 +290,7 @@ test('two threads poll two queues of one device', async () => {
   for (const { worker } of threads) await worker.terminate();
 });
 
-test('60 threads, however they end, leave no descriptor', async () => {
+test('24 threads, however they end, leave no descriptor', async () => {
   const link = openLink();
   const kinds: [Ending, boolean][] = [
     ['serve', true],
@@ -312,7 +312,7 @@ test('60 threads, however they end, leave no descriptor', async () => {
   };
   await round();
   const before = openDescriptors();
-  for (let i = 0; i < 15; i++) await round();
+  for (let i = 0; i < 6; i++) await round();
   assert.equal(openDescriptors(), before);
   await assertUsable(link);
   close(link);
