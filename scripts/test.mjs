@@ -57,6 +57,6 @@ const flags = [
   `--test-timeout=${process.env.NAT64D_TEST_TIMEOUT_MS ?? 300_000}`,
 ];
 let failed = 0;
-if (others.length > 0) failed |= run(process.execPath, [...flags, '--test-concurrency=2', ...others]);
+if (others.length > 0) failed |= run(process.execPath, [...flags, '--test-concurrency=3', ...others]);
 if (netns.length > 0) failed |= run(process.execPath, [...flags, '--test-concurrency=3', ...netns]);
 process.exit(failed === 0 ? 0 : 1);
