@@ -370,7 +370,8 @@ describe('letters of random case', () => {
         for (let i = 0; i < 4; i++) assert.equal(await answerText(upstream), 'lower');
         // By chance (1 in 256) the first query was all in lower case.
         const overTcp = servers[0]!.asked.filter(({ transport }) => transport === 'tcp');
-        assert.ok(overTcp.length <= 1);
+        // One query, and once more where its connection had just been closed.
+        assert.ok(overTcp.length <= 2, `${overTcp.length} of 4`);
         assert.equal(servers[0]!.asked.at(-1)!.name, 'a.example');
       },
       options,
