@@ -82,6 +82,7 @@ export async function serve(options: ServeOptions): Promise<number> {
     throw error;
   }
   started = gateway;
+  heartbeat.begin();
   notifier.notify('READY=1');
   if (isAsked) onHangup();
   const lost = await Promise.race([signal, gateway.lost]);

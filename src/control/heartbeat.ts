@@ -17,7 +17,7 @@ export const HELD_UP_MS = 1000;
 
 /** What the watch thread is given. */
 export interface WatchTask {
-  /** One word, counted up by the main thread. */
+  /** One word, counted up by the main thread; 0 as long as nothing is expected of it. */
   readonly beats: SharedArrayBuffer;
   /** Of the service manager's socket. */
   readonly notifyFd: number;
@@ -27,11 +27,11 @@ export interface WatchTask {
 
 export class Heartbeat {
   readonly #log: Log;
-  readonly #timer: NodeJS.Timeout;
+  #timer: NodeJS.Timeout | undefined;
   /** Null where nobody listens: a thread costs megabytes. */
   readonly #watch: Worker | null;
   readonly #beats = new Int32Array(new SharedArrayBuffer(4));
-  #lastMs = performance.now();
+  #lastMs = 0;
 
   /**
    * Resolves when the watch thread runs, and needs no file any more.
@@ -62,7 +62,13 @@ export class Heartbeat {
     this.#watch?.on('error', (error) =>
       log.error({ event: 'watch-failed', err: error }, `the watch thread has ended: ${error.message}`),
     );
+  }
+
+  /** From here on the main thread is expected to get round to its work: a start is one long piece of it. */
+  begin(): void {
+    this.#lastMs = performance.now();
     this.#timer = setInterval(() => this.#beat(), BEAT_MS).unref();
+    Atomics.add(this.#beats, 0, 1);
   }
 
   async close(): Promise<void> {

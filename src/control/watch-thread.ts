@@ -10,7 +10,7 @@ const SAY_MS = 5000;
 
 const { beats, notifyFd, watchdogMs } = workerData as WatchTask;
 const words = new Int32Array(beats);
-let lastBeat = Atomics.load(words, 0);
+let lastBeat = 0;
 let beatMs = performance.now();
 let isHeldUp = false;
 let isSaid = false;
@@ -34,6 +34,7 @@ function say(text: string): void {
 
 function look(): void {
   const beat = Atomics.load(words, 0);
+  if (beat === 0) return;
   const nowMs = performance.now();
   if (beat !== lastBeat) {
     lastBeat = beat;

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { describe, it } from 'node:test';
+import { before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import dnsPacket from 'dns-packet';
 import fc from 'fast-check';
@@ -62,6 +62,11 @@ const counts = (servers: ScriptedServer[]) => servers.map((server) => server.ask
 const says = (text: string): Script => ({ 'a.example TXT': { answer: [`a.example 5 TXT ${text}`] } });
 
 describe('forwarders', () => {
+  // The first query of a process takes longer than one try where the machine is busy.
+  before(() =>
+    withServers([TXT], async (upstream) => void (await ask(upstream)), { times: { tryMs: 10_000 } }),
+  );
+
   it('are asked in order of preference', async () => {
     await withServers([says('first'), says('second')], async (upstream, servers) => {
       assert.equal(await answerText(upstream), 'first');
@@ -368,11 +373,13 @@ describe('letters of random case', () => {
       [{ '*': { raw } }],
       async (upstream, servers) => {
         for (let i = 0; i < 4; i++) assert.equal(await answerText(upstream), 'lower');
-        // By chance (1 in 256) the first query was all in lower case.
-        const overTcp = servers[0]!.asked.filter(({ transport }) => transport === 'tcp');
-        // One query, and once more where its connection had just been closed.
-        assert.ok(overTcp.length <= 2, `${overTcp.length} of 4`);
+        // By chance (1 in 256) a query is all in lower case; its answer shows nothing.
+        const mixedOverTcp = servers[0]!.asked.filter(
+          ({ transport, name }) => transport === 'tcp' && name !== 'a.example',
+        );
+        assert.ok(mixedOverTcp.length <= 1);
         assert.equal(servers[0]!.asked.at(-1)!.name, 'a.example');
+        assert.equal(servers[0]!.asked.at(-1)!.transport, 'udp');
       },
       options,
     );
