@@ -1,6 +1,7 @@
 /** The gateway's life: everything that is put up, in order, and taken down again in reverse. */
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
+import type { HowToDie } from '../shm/worker-task.js';
 import { announce } from './announce.js';
 import { type Changes, changesBetween, refusalOf } from './changes.js';
 import { Clock } from './clock.js';
@@ -371,7 +372,7 @@ export class Gateway {
   }
 
   /** Test hook: ends a worker in this way. */
-  killWorker(worker: number, how: 'throw' | 'exit'): void {
+  killWorker(worker: number, how: HowToDie): void {
     this.#translation?.killWorker(worker, how);
   }
 
