@@ -223,7 +223,7 @@ export class Gateway {
   /** The configuration with the addresses and the MTU that the device has now. */
   #effective(config: GatewayConfig): EffectiveConfig {
     const { name, mtu, addresses, configure } = config.device;
-    this.#deviceAddresses = configure ? addresses : interfaceAddresses(name);
+    this.#deviceAddresses = configure ? addresses : interfaceAddresses(name, this.#deviceAddresses);
     this.#deviceMtu = deviceMtu(name, mtu);
     return {
       ...config,
@@ -246,7 +246,8 @@ export class Gateway {
       onLook: () => {
         // Where somebody else gives the device its addresses, they may come and go at any time.
         if (this.#config.device.configure) return;
-        if (isDeepStrictEqual(interfaceAddresses(name), this.#deviceAddresses)) return;
+        const known = this.#deviceAddresses;
+        if (isDeepStrictEqual(interfaceAddresses(name, known), known)) return;
         this.#log.info({ event: 'addresses-changed' }, `the addresses of ${name} have changed`);
         apply();
       },

@@ -1,5 +1,6 @@
 /** The addresses that this machine's interfaces have, as the kernel tells now. */
-import { type NetworkInterfaceInfo, networkInterfaces } from 'node:os';
+import { networkInterfaces } from 'node:os';
+import native from '#native';
 import {
   type Address6,
   mask4,
@@ -11,8 +12,9 @@ import {
 } from '../wire/address.js';
 import type { InterfaceAddress, SocketAddress } from './config/types.js';
 
-function read({ cidr }: NetworkInterfaceInfo): InterfaceAddress[] {
-  const [text = '', lengthText = ''] = (cidr ?? '').split('/');
+/** @param cidr address/length */
+function read(cidr: string): InterfaceAddress[] {
+  const [text = '', lengthText = ''] = cidr.split('/');
   const length = Number(lengthText);
   const ipv4 = parseAddress4(text);
   if (ipv4 !== null) return [{ family: 4, address: ipv4, length }];
@@ -20,9 +22,19 @@ function read({ cidr }: NetworkInterfaceInfo): InterfaceAddress[] {
   return ipv6 === null ? [] : [{ family: 6, address: ipv6, length }];
 }
 
-/** The addresses of one interface; none while it is down. */
-export function interfaceAddresses(name: string): InterfaceAddress[] {
-  return (networkInterfaces()[name] ?? []).flatMap(read);
+/**
+ * The addresses of one interface, whatever its state: its own packets may come before the kernel has found that it runs.
+ * @param known what they were, for when the kernel does not tell
+ */
+export function interfaceAddresses(
+  name: string,
+  known: readonly InterfaceAddress[],
+): readonly InterfaceAddress[] {
+  try {
+    return native.interfaceAddresses(name).flatMap(read);
+  } catch {
+    return known;
+  }
 }
 
 /** An interface that is up, as its neighbours see it. */
@@ -70,7 +82,7 @@ export function interfaceSockets(names: readonly string[], port: number): Socket
 export function connectedNetworks(): (Prefix4 | Prefix6)[] {
   return Object.values(networkInterfaces())
     .flatMap((addresses) => addresses ?? [])
-    .flatMap(read)
+    .flatMap(({ cidr }) => read(cidr ?? ''))
     .map((on) =>
       on.family === 4
         ? { address: (on.address & mask4(on.length)) >>> 0, length: on.length }
