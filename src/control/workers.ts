@@ -26,7 +26,7 @@ const STEADY_MS = 10_000;
 /** A frame that was being given to a queue when another program came into force is there by then: the kernel does it with interrupts off. */
 const SETTLE_MS = 2;
 /** A worker whose event loop has not got its turn for so many looks, a second apart, never will. */
-const SILENT_LOOKS = 10;
+const SILENT_LOOKS = 5;
 
 /** The parts of a task that all workers share. */
 export type SharedTask = Omit<
