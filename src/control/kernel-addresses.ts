@@ -11,6 +11,19 @@ import {
 } from '../wire/address.js';
 import type { InterfaceAddress, SocketAddress } from './config/types.js';
 
+/** What the kernel said last. */
+let known: ReturnType<typeof networkInterfaces> = {};
+
+/** All interfaces with their addresses. Never throws: while the kernel does not tell, what it said last. */
+export function interfaces(): typeof known {
+  try {
+    known = networkInterfaces();
+  } catch {
+    // Out of descriptors or of memory, which passes: no reason to take anybody's addresses for gone.
+  }
+  return known;
+}
+
 function read({ cidr }: NetworkInterfaceInfo): InterfaceAddress[] {
   const [text = '', lengthText = ''] = (cidr ?? '').split('/');
   const length = Number(lengthText);
@@ -22,7 +35,7 @@ function read({ cidr }: NetworkInterfaceInfo): InterfaceAddress[] {
 
 /** The addresses of one interface; none while it is down. */
 export function interfaceAddresses(name: string): InterfaceAddress[] {
-  return (networkInterfaces()[name] ?? []).flatMap(read);
+  return (interfaces()[name] ?? []).flatMap(read);
 }
 
 /** An interface that is up, as its neighbours see it. */
@@ -38,7 +51,7 @@ export interface Link {
 
 /** An interface with a link-local address; null where there is none of this name, or it is down. */
 export function linkOf(name: string): Link | null {
-  const all = (networkInterfaces()[name] ?? []).flatMap((one) => {
+  const all = (interfaces()[name] ?? []).flatMap((one) => {
     const address = one.family === 'IPv6' ? parseAddress6(one.address) : null;
     return address === null ? [] : [{ address, index: one.scopeid ?? 0, mac: one.mac }];
   });
@@ -56,7 +69,7 @@ export function linkOf(name: string): Link | null {
 
 /** Every address of these interfaces that a server can listen on now, link-local ones with their zone. '*' is every interface. */
 export function interfaceSockets(names: readonly string[], port: number): SocketAddress[] {
-  return Object.entries(networkInterfaces())
+  return Object.entries(interfaces())
     .filter(([name]) => names.includes('*') || names.includes(name))
     .flatMap(([name, addresses]) =>
       (addresses ?? []).map(({ address }) => ({
@@ -68,7 +81,7 @@ export function interfaceSockets(names: readonly string[], port: number): Socket
 
 /** The networks that this machine's interfaces are on. */
 export function connectedNetworks(): (Prefix4 | Prefix6)[] {
-  return Object.values(networkInterfaces())
+  return Object.values(interfaces())
     .flatMap((addresses) => addresses ?? [])
     .flatMap(read)
     .map((on) =>
