@@ -144,12 +144,10 @@ function advertiseStatus({ name, trouble, contents }: Advertiser): AdvertiseStat
   };
 }
 
-function dns64Status({ dns64, config }: Subject): Dns64Status | null {
+function dns64Status({ dns64 }: Subject): Dns64Status | null {
   if (dns64 === undefined) return null;
-  const own = config.dns64.pref64s.map(({ prefix }) => prefix);
-  const pref64s = own.length === 0 && config.pref64 !== null ? [config.pref64] : own;
   return {
-    pref64s: pref64s.map(formatPrefix6),
+    pref64s: dns64.prefixes.map(formatPrefix6),
     listening: dns64.listening.map(showSocketAddress),
     forwarders: dns64.forwarders.map(showForwarder),
     failures: dns64.failures.map(({ error }) => error.message),
