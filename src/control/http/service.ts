@@ -80,6 +80,8 @@ export class HttpService {
     return {
       undo: () => listeners.undo(),
       commit: () => {
+        // Who was let in by the token before is not let in for good.
+        if (config.token !== this.#options.token) this.#page.endStreams();
         this.#options = { ...this.#options, ...config };
         this.#names = namesOf(config);
         return listeners.commit();
