@@ -2,10 +2,11 @@
  * What only one gateway may use at a time. A second one on a device would share its queues and steal its frames, one with the same
  * data-dir would lose the other's maps, and one with the same run-dir would take the kernel's switches back under it.
  */
-import { closeSync, constants, fstatSync, mkdirSync, openSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync } from 'node:fs';
 import { createServer } from 'node:net';
 import native from '#native';
 import type { GatewayConfig } from './config/types.js';
+import { makeFolder } from './folder.js';
 import type { Log } from './log.js';
 
 export class InstanceLocks {
@@ -68,7 +69,7 @@ export class InstanceLocks {
    * Throws where it cannot be made or opened.
    */
   #lock(folder: string): boolean {
-    mkdirSync(folder, { recursive: true });
+    makeFolder(folder);
     const fd = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY);
     let isLocked = false;
     try {
