@@ -131,6 +131,7 @@ export class Translation implements Dataplane {
   static async start(config: EffectiveConfig, options: TranslationOptions): Promise<Translation> {
     const translation = new Translation(config, await buildPrefixTables(config.maps), options);
     try {
+      if (translation.#keeper !== undefined) await inSlices(translation.#keeper.logMaps());
       await translation.#workers.start();
     } catch (error) {
       await translation.stop();
@@ -209,6 +210,7 @@ export class Translation implements Dataplane {
     };
     await this.#workers.reload(this.#tablesInForce);
     keeper?.settle();
+    if (keeper !== undefined) await inSlices(keeper.logMaps());
     if (before === undefined || before === keeper) return;
     keeper?.noteUse(before);
     before.close();
@@ -227,7 +229,12 @@ export class Translation implements Dataplane {
 
   /** Writes dynamic.map anew. Rejects where it cannot; nothing is lost then. */
   async save(): Promise<void> {
-    if (this.#keeper !== undefined) await this.#saver?.save();
+    if (this.keepsMaps) await this.#saver?.save();
+  }
+
+  /** Whether there are dynamic maps, and a dynamic.map for them. */
+  get keepsMaps(): boolean {
+    return this.#keeper !== undefined && this.#saver !== null;
   }
 
   /** How many maps dynamic.map holds once it is saved. */
