@@ -91,8 +91,11 @@ export class Reload {
     await this.#steps.do({
       apply: () => netdev.extend(next, log),
       undo: async () => {
-        await netdev.extend(old, log);
-        await netdev.reduce(old, log);
+        try {
+          await netdev.extend(old, log);
+        } finally {
+          await netdev.reduce(old, log);
+        }
       },
       commit: () => {
         this.#parts.kernelSide = next;
@@ -102,9 +105,14 @@ export class Reload {
   }
 
   async #prepareDns64(before: GatewayConfig, after: GatewayConfig): Promise<void> {
-    if (isSameNameServer(before, after) && this.#parts.dns64?.isAdjusted !== true) return;
+    const { dns64 } = this.#parts;
+    if (isSameNameServer(before, after) && dns64?.isAdjusted !== true) {
+      // Somebody may have freed the port that it found taken.
+      this.#steps.atCommit(() => dns64?.listenAgain());
+      return;
+    }
     const { log, giveWay } = this.#around;
-    const ready = await this.#steps.prepare(() => prepareNameServer(this.#parts.dns64, after, log, giveWay));
+    const ready = await this.#steps.prepare(() => prepareNameServer(dns64, after, log, giveWay));
     this.#steps.atCommit(async () => {
       this.#parts.dns64 = await ready.commit();
     });
@@ -135,8 +143,11 @@ export class Reload {
   }
 
   async #prepareHttp(before: GatewayConfig, after: GatewayConfig): Promise<void> {
-    if (isDeepStrictEqual(before.http, after.http)) return;
     const { http } = this.#parts;
+    if (isDeepStrictEqual(before.http, after.http)) {
+      this.#steps.atCommit(() => http?.listenAgain());
+      return;
+    }
     if (after.http.listen.length === 0) {
       this.#steps.atCommit(async () => {
         this.#parts.http = undefined;

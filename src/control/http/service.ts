@@ -60,8 +60,7 @@ export class HttpService {
   static async start(options: HttpOptions): Promise<HttpService> {
     const service = new HttpService(options);
     await service.#listeners.start(options.listen);
-    for (const { error } of service.failures)
-      options.log.warn({ event: 'http-listen-failed', err: error }, error.message);
+    service.#noteFailures();
     return service;
   }
 
@@ -72,6 +71,21 @@ export class HttpService {
 
   get failures(): readonly ListenFailure[] {
     return this.#listeners.failures;
+  }
+
+  /** Tries again where it could not listen, and says what comes of it. */
+  async listenAgain(): Promise<void> {
+    for (const address of await this.#listeners.retry())
+      this.#options.log.info(
+        { event: 'http-listening', ...address },
+        `HTTP: listening on ${address.address} port ${address.port}`,
+      );
+    this.#noteFailures();
+  }
+
+  #noteFailures(): void {
+    for (const { error } of this.failures)
+      this.#options.log.warn({ event: 'http-listen-failed', err: error }, error.message);
   }
 
   /** Listens where another configuration says, too; rejects, with every reason, where it cannot. */

@@ -20,6 +20,8 @@ export interface Status {
   readonly uptimeSec: number;
   readonly configFile: string;
   readonly device: string;
+  /** Why nothing can pass it; null where it can. */
+  readonly deviceProblem: string | null;
   readonly workers: { readonly count: number; readonly running: number; readonly restarts: number };
   readonly offloads: readonly string[];
   readonly coalescing: 'none' | 'tcp' | 'all';
@@ -89,6 +91,7 @@ export function statusOf(subject: Subject, { intervalSec, perSec }: Rates): Stat
     uptimeSec: (performance.now() - subject.startedMs) / 1000,
     configFile: config.file,
     device: subject.device,
+    deviceProblem: subject.deviceProblem,
     workers: {
       count: workers.length,
       running: workers.filter(({ isRunning }) => isRunning).length,
