@@ -342,6 +342,7 @@ export class Gateway {
       effective: (config) => this.#effective(config),
       openControl: (config) => this.#openControl(config),
       startHttp: (config) => this.#startHttp(config),
+      onSetUpFailed: (error) => this.#setUpAgain.fail(error),
       giveWay: this.#giveWay,
     }).run(this.#config, after);
     this.#config = after;

@@ -37,6 +37,8 @@ export interface ReloadSurroundings {
   readonly effective: (config: GatewayConfig) => EffectiveConfig;
   readonly openControl: (config: GatewayConfig) => Promise<ControlSocket>;
   readonly startHttp: (config: GatewayConfig) => Promise<HttpService>;
+  /** Something of the device's set-up in force is missing. */
+  readonly onSetUpFailed: (error: unknown) => void;
   /** See Dns64Options. */
   readonly giveWay: () => void;
 }
@@ -93,6 +95,9 @@ export class Reload {
       undo: async () => {
         try {
           await netdev.extend(old, log);
+        } catch (error) {
+          this.#around.onSetUpFailed(error);
+          throw error;
         } finally {
           await netdev.reduce(old, log);
         }

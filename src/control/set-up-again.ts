@@ -34,9 +34,14 @@ export class SetUpAgain {
       await this.setUp();
       this.#failure = null;
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
-      this.#failure = { message, sec: this.clock.nowSec() };
-      if (message !== before) throw error;
+      this.fail(error);
+      if (this.#failure?.message !== before) throw error;
     }
+  }
+
+  /** Somebody else has found that something of it is missing. */
+  fail(error: unknown): void {
+    const message = error instanceof Error ? error.message : String(error);
+    this.#failure = { message, sec: this.clock.nowSec() };
   }
 }

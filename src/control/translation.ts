@@ -210,10 +210,11 @@ export class Translation implements Dataplane {
     };
     await this.#workers.reload(this.#tablesInForce);
     keeper?.settle();
+    if (before !== undefined && before !== keeper) {
+      keeper?.noteUse(before);
+      before.close();
+    }
     if (keeper !== undefined) await inSlices(keeper.logMaps());
-    if (before === undefined || before === keeper) return;
-    keeper?.noteUse(before);
-    before.close();
   }
 
   /** Answers workers that ask for a map now; see Assigner.answerWaiting. */

@@ -26,6 +26,11 @@ test('what fails is the problem until it succeeds, is tried every ten seconds, a
   await assert.rejects(again.run(), /no ip command/);
   reason = null;
   await again.run();
+  again.fail(new Error('no route'));
+  assert.match(again.problem ?? '', /no route/);
+  nowSec += 10;
+  assert.equal(again.takeTurn(), true);
+  await again.run();
   nowSec += 100;
-  assert.deepEqual([again.problem, again.takeTurn(), tries], [null, false, 4]);
+  assert.deepEqual([again.problem, again.takeTurn(), tries], [null, false, 5]);
 });
