@@ -95,6 +95,12 @@ declare namespace native {
   /** The state of an interface of this network namespace; null where there is none of this name (at most 15 bytes). Needs no privileges. */
   function linkState(name: string): LinkState | null;
 
+  /**
+   * The addresses of an interface of this network namespace, each as "address/length", whatever its state: Node's own list leaves an
+   * interface out until the kernel has found that it runs, a second after a TUN device is opened. Needs no privileges.
+   */
+  function interfaceAddresses(name: string): string[];
+
   /** Bytes of the virtio-net header before each frame. */
   const VNET_HDR_BYTES: number;
 

@@ -23,6 +23,7 @@ static bool define_functions(napi_env env, napi_value exports) {
       {"clearSteering", clear_steering},
       {"wait", wait_readable},
       {"sums", sum_ranges},
+      {"interfaceAddresses", interface_addresses},
       {"linkState", link_state},
       {"lock", lock_file},
       {"openUdp", open_udp},

@@ -35,6 +35,7 @@ napi_value sum_ranges(napi_env env, napi_callback_info info);
 
 /* link.c */
 napi_value link_state(napi_env env, napi_callback_info info);
+napi_value interface_addresses(napi_env env, napi_callback_info info);
 
 /* lock.c */
 napi_value lock_file(napi_env env, napi_callback_info info);

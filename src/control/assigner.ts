@@ -83,7 +83,8 @@ export class Assigner {
         reply(host, ANSWER_ASSIGNED);
       });
     });
-    if (taken === SLICE) setImmediate(() => this.answer(workers, worker));
+    // By whoever answers then: a reload may bring another pool.
+    if (taken === SLICE) setImmediate(() => workers.noteQuestions(worker));
   }
 
   /**

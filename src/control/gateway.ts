@@ -1,6 +1,7 @@
 /** The gateway's life: everything that is put up, in order, and taken down again in reverse. */
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
+import type { HowToDie } from '../shm/worker-task.js';
 import { announce } from './announce.js';
 import { type Changes, changesBetween, refusalOf } from './changes.js';
 import { Clock } from './clock.js';
@@ -225,7 +226,7 @@ export class Gateway {
   /** The configuration with the addresses and the MTU that the device has now. */
   #effective(config: GatewayConfig): EffectiveConfig {
     const { name, mtu, addresses, configure } = config.device;
-    this.#deviceAddresses = configure ? addresses : interfaceAddresses(name);
+    this.#deviceAddresses = configure ? addresses : interfaceAddresses(name, this.#deviceAddresses);
     this.#deviceMtu = deviceMtu(name, mtu);
     return {
       ...config,
@@ -250,7 +251,8 @@ export class Gateway {
         if (mayRetry && this.#setUpAgain.takeTurn()) this.#inBackground(() => this.#setUpAgain.run());
         // Where somebody else gives the device its addresses, they may come and go at any time.
         if (this.#config.device.configure) return;
-        if (isDeepStrictEqual(interfaceAddresses(name), this.#deviceAddresses)) return;
+        const known = this.#deviceAddresses;
+        if (isDeepStrictEqual(interfaceAddresses(name, known), known)) return;
         this.#log.info({ event: 'addresses-changed' }, `the addresses of ${name} have changed`);
         apply();
       },
@@ -387,7 +389,7 @@ export class Gateway {
   }
 
   /** Test hook: ends a worker in this way. */
-  killWorker(worker: number, how: 'throw' | 'exit'): void {
+  killWorker(worker: number, how: HowToDie): void {
     this.#translation?.killWorker(worker, how);
   }
 

@@ -1,5 +1,6 @@
 /** The addresses that this machine's interfaces have, as the kernel tells now. */
-import { type NetworkInterfaceInfo, networkInterfaces } from 'node:os';
+import { networkInterfaces } from 'node:os';
+import native from '#native';
 import {
   type Address6,
   mask4,
@@ -12,20 +13,21 @@ import {
 import type { InterfaceAddress, SocketAddress } from './config/types.js';
 
 /** What the kernel said last. */
-let known: ReturnType<typeof networkInterfaces> = {};
+let last: ReturnType<typeof networkInterfaces> = {};
 
 /** All interfaces with their addresses. Never throws: while the kernel does not tell, what it said last. */
-export function interfaces(): typeof known {
+export function interfaces(): typeof last {
   try {
-    known = networkInterfaces();
+    last = networkInterfaces();
   } catch {
     // Out of descriptors or of memory, which passes: no reason to take anybody's addresses for gone.
   }
-  return known;
+  return last;
 }
 
-function read({ cidr }: NetworkInterfaceInfo): InterfaceAddress[] {
-  const [text = '', lengthText = ''] = (cidr ?? '').split('/');
+/** @param cidr address/length */
+function read(cidr: string): InterfaceAddress[] {
+  const [text = '', lengthText = ''] = cidr.split('/');
   const length = Number(lengthText);
   const ipv4 = parseAddress4(text);
   if (ipv4 !== null) return [{ family: 4, address: ipv4, length }];
@@ -33,9 +35,19 @@ function read({ cidr }: NetworkInterfaceInfo): InterfaceAddress[] {
   return ipv6 === null ? [] : [{ family: 6, address: ipv6, length }];
 }
 
-/** The addresses of one interface; none while it is down. */
-export function interfaceAddresses(name: string): InterfaceAddress[] {
-  return (interfaces()[name] ?? []).flatMap(read);
+/**
+ * The addresses of one interface, whatever its state: its own packets may come before the kernel has found that it runs.
+ * @param known what they were, for when the kernel does not tell
+ */
+export function interfaceAddresses(
+  name: string,
+  known: readonly InterfaceAddress[],
+): readonly InterfaceAddress[] {
+  try {
+    return native.interfaceAddresses(name).flatMap(read);
+  } catch {
+    return known;
+  }
 }
 
 /** An interface that is up, as its neighbours see it. */
@@ -83,7 +95,7 @@ export function interfaceSockets(names: readonly string[], port: number): Socket
 export function connectedNetworks(): (Prefix4 | Prefix6)[] {
   return Object.values(interfaces())
     .flatMap((addresses) => addresses ?? [])
-    .flatMap(read)
+    .flatMap(({ cidr }) => read(cidr ?? ''))
     .map((on) =>
       on.family === 4
         ? { address: (on.address & mask4(on.length)) >>> 0, length: on.length }

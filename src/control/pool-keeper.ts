@@ -155,6 +155,12 @@ export class PoolKeeper {
     }
   }
 
+  /** Where no pool comes after this one: each of its maps ends. */
+  logEnd(): void {
+    if (!this.#mapLog.isOn) return;
+    for (const entry of this.pool.entries()) if (entry.live) this.#mapLog.end(entry);
+  }
+
   /** What lives on neither ends nor starts. */
   #inheritMapLog(before: PoolKeeper): void {
     if (!before.#mapLog.isOn) return;

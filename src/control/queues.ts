@@ -147,6 +147,9 @@ class TunDevice implements OpenDevice {
     const [first, old] = [this.#first, this.#count];
     // Before there is a second queue: the kernel itself would choose it too.
     const isDisjoint = this.#steering.choose(first, old);
+    // The program in force would send frames to queues that are not served.
+    if (!isDisjoint && this.#steering.isProgram)
+      throw new Error(`${this.name}: the kernel takes no other program to choose queues by; try again`);
     const next = !isDisjoint || first >= count ? 0 : first + old;
     const before = this.#open.length;
     const closeFrom = (length: number) => {
@@ -161,18 +164,25 @@ class TunDevice implements OpenDevice {
       closeFrom(before);
       throw error;
     }
+    const fds = this.#open.slice(next, next + count);
+    // A worker that died in an earlier change may have left frames, which nobody waits for any more.
+    if (isDisjoint) for (const fd of fds) discardFrames(fd);
+    let isTaken = false;
     return {
-      fds: this.#open.slice(next, next + count),
+      fds,
       isDisjoint,
       take: () => {
         if (isDisjoint && !this.#steering.choose(next, count))
           throw new Error(`${this.name}: the kernel takes no other program to choose queues by`);
         [this.#first, this.#count] = [next, count];
+        isTaken = true;
       },
       finish: () => {
         if (!isDisjoint) closeFrom(count);
       },
-      undo: () => closeFrom(before),
+      undo: () => {
+        if (!isTaken) closeFrom(before);
+      },
     };
   }
 
@@ -237,6 +247,12 @@ function setOffloads(fds: readonly number[], wanted: boolean): readonly string[]
   const accepted = wanted ? OFFLOAD_SETS.find((set) => native.setOffload(first, set.bits)) : undefined;
   if (accepted === undefined) native.setOffload(first, 0);
   return accepted?.names ?? [];
+}
+
+function discardFrames(fd: number): void {
+  const ring = new Uint8Array(native.VNET_HDR_BYTES + native.MAX_FRAME_BYTES);
+  const frames = new Int32Array(2);
+  while (native.read(fd, ring, 0, ring.length, native.VNET_HDR_BYTES, frames, 1) > 0);
 }
 
 function closeAll(fds: number[]): void {

@@ -10,7 +10,7 @@ import {
 } from '../shm/counters.js';
 import { buildPrefixTable, PrefixTable } from '../shm/prefix-table.js';
 import { CLOCK, createSharedState } from '../shm/shared-state.js';
-import type { PacketNote, Tables, ToWorker } from '../shm/worker-task.js';
+import type { HowToDie, PacketNote, Tables, ToWorker } from '../shm/worker-task.js';
 import type { Address6 } from '../wire/address.js';
 import { Captures } from './capture/captures.js';
 import type { Clock } from './clock.js';
@@ -97,6 +97,7 @@ export class Translation implements Dataplane {
       this.#keeper = new PoolKeeper(config.pool4, config, this.#surroundings);
       this.#restore(this.#keeper);
       this.#keeper.adopt(config, maps6);
+      this.#keeper.settle();
     }
     this.#tablesInForce = {
       workerCount: device.fds.length,
@@ -106,8 +107,9 @@ export class Translation implements Dataplane {
       maps6,
     };
     const send = (worker: number, message: ToWorker) => this.#workers.send(worker, message);
-    this.captures = new Captures(device.fds.length, send);
-    this.busiest = new BusiestHosts(device.fds.length, send);
+    const workerCount = () => this.#workers.count;
+    this.captures = new Captures(workerCount, send);
+    this.busiest = new BusiestHosts(workerCount, send);
     this.#workers = new Workers({
       fds: device.fds,
       shared: {
@@ -197,7 +199,10 @@ export class Translation implements Dataplane {
   async commit({ config, prefixTables, keeper }: NextTables): Promise<void> {
     const before = this.#keeper;
     const live = before?.pool.liveCount ?? 0;
-    if (keeper !== before && before !== undefined) keeper?.inherit(before);
+    if (keeper !== before && before !== undefined) {
+      if (keeper === undefined) before.logEnd();
+      else keeper.inherit(before);
+    }
     keeper?.adopt(config, prefixTables.maps6);
     this.#noteEnded(live - (keeper?.pool.liveCount ?? 0));
     this.#keeper = keeper;
@@ -209,6 +214,8 @@ export class Translation implements Dataplane {
       ...prefixTables,
     };
     await this.#workers.reload(this.#tablesInForce);
+    // Who has asked while there was no pool will not ask again.
+    this.answerWaiting();
     keeper?.settle();
     if (before !== undefined && before !== keeper) {
       keeper?.noteUse(before);
@@ -225,7 +232,6 @@ export class Translation implements Dataplane {
   /** Has as many workers as there are queues in a change, and brings it about. Where it rejects, nothing has changed. */
   async resize(change: QueueChange): Promise<void> {
     await this.#workers.resize(change);
-    this.captures.workerCount = this.busiest.workerCount = this.#workers.count;
   }
 
   /** Writes dynamic.map anew. Rejects where it cannot; nothing is lost then. */
@@ -249,7 +255,7 @@ export class Translation implements Dataplane {
   }
 
   /** Test hook: ends a worker in this way. */
-  killWorker(worker: number, how: 'throw' | 'exit'): void {
+  killWorker(worker: number, how: HowToDie): void {
     this.#workers.send(worker, { type: 'die', how });
   }
 
@@ -298,6 +304,7 @@ export class Translation implements Dataplane {
     const nowSec = this.#clock.nowSec();
     if (nowSec === state[CLOCK]) return;
     Atomics.store(state, CLOCK, nowSec);
+    this.#workers.look();
     this.#keeper?.tick(nowSec);
     this.#saver?.tick(nowSec, this.mapCount);
   }

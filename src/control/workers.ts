@@ -11,7 +11,7 @@ import { Piscina } from 'piscina';
 import { archiveCounters } from '../shm/counters.js';
 import { createFrameRing } from '../shm/frame-ring.js';
 import { createHostRing, HostRing } from '../shm/host-ring.js';
-import { epochWord } from '../shm/shared-state.js';
+import { beatWord, epochWord } from '../shm/shared-state.js';
 import { V8_FLAGS } from '../shm/v8-flags.js';
 import type { FromWorker, PacketNote, Tables, ToWorker, WorkerTask } from '../shm/worker-task.js';
 import type { Log } from './log.js';
@@ -25,6 +25,8 @@ const RESTART_MAX_MS = 5000;
 const STEADY_MS = 10_000;
 /** A frame that was being given to a queue when another program came into force is there by then: the kernel does it with interrupts off. */
 const SETTLE_MS = 2;
+/** A worker whose event loop has not got its turn for so many looks, a second apart, never will. */
+const SILENT_LOOKS = 10;
 
 /** The parts of a task that all workers share. */
 export type SharedTask = Omit<
@@ -62,6 +64,10 @@ interface Running {
   startedMs: number;
   restartDelayMs: number;
   restarts: number;
+  isServing: boolean;
+  /** Its BEAT (shm/shared-state.ts) at the last look, and how many looks have found the same. */
+  beat: number;
+  silentLooks: number;
   onReloaded: () => void;
   onDrained: () => void;
 }
@@ -145,6 +151,9 @@ export class Workers {
       startedMs: 0,
       restartDelayMs: 0,
       restarts: 0,
+      isServing: false,
+      beat: 0,
+      silentLooks: 0,
       onReloaded: () => {},
       onDrained: () => {},
     });
@@ -158,6 +167,29 @@ export class Workers {
 
   send(worker: number, message: ToWorker): void {
     this.#running[worker]?.port?.postMessage(message);
+  }
+
+  /** Has questions in the ring of a worker answered, by whoever answers them now. */
+  noteQuestions(worker: number): void {
+    this.#options.onQuestions(worker);
+  }
+
+  /** Once a second: ends a worker that does not come round any more, so that another takes its place. */
+  look(): void {
+    const state = new Int32Array(this.#shared.state);
+    for (const [worker, running] of this.#running.entries()) {
+      const beat = Atomics.load(state, beatWord(worker));
+      const isSilent = running.isServing && beat === running.beat;
+      running.silentLooks = isSilent ? running.silentLooks + 1 : 0;
+      running.beat = beat;
+      if (running.silentLooks < SILENT_LOOKS) continue;
+      running.silentLooks = 0;
+      this.#options.log.error(
+        { event: 'worker-stuck', worker },
+        `worker ${worker} has not come round for ${SILENT_LOOKS} s and is ended; please report this`,
+      );
+      for (const thread of running.piscina.threads) void thread.terminate();
+    }
   }
 
   /**
@@ -175,29 +207,27 @@ export class Workers {
   async resize(change: QueueChange): Promise<void> {
     const { fds, isDisjoint } = change;
     const old = this.#running.length;
-    // Where the kernel chooses, frames come to a new queue at once.
-    for (const fd of fds.slice(old)) await this.#add(fd, isDisjoint);
     try {
+      // Where the kernel chooses, frames come to a new queue at once.
+      for (const fd of fds.slice(old)) await this.#add(fd, isDisjoint);
       change.take();
     } catch (error) {
       await this.#retire(old);
       throw error;
     }
-    if (isDisjoint) await sleep(SETTLE_MS);
-    await Promise.all(
-      Array.from({ length: old }, (_, worker) => {
-        if (!isDisjoint && worker < fds.length) return undefined;
-        // Of one that dies meanwhile, what is left in its queue is lost.
-        return this.#ask(worker, { type: 'drain' }, 'onDrained');
-      }),
-    );
-    for (const [worker, running] of this.#running.entries()) {
-      const fd = fds[worker];
-      if (fd === undefined || !isDisjoint) continue;
-      running.fd = fd;
-      running.isWaiting = false;
-      this.send(worker, { type: 'queue', fd });
+    if (isDisjoint) {
+      await sleep(SETTLE_MS);
+      // Of one that dies meanwhile, what is left in its queue is lost.
+      const asked = Array.from({ length: old }, (_, i) => this.#ask(i, { type: 'drain' }, 'onDrained'));
+      await Promise.all(asked);
+      for (const [worker, fd] of fds.entries()) {
+        const running = this.#running[worker] as Running;
+        running.fd = fd;
+        running.isWaiting = false;
+        this.send(worker, { type: 'queue', fd });
+      }
     }
+    // Where the kernel chooses, what is in a queue that is given up is lost: frames come to it until it is closed.
     await this.#retire(fds.length);
     change.finish();
   }
@@ -258,8 +288,10 @@ export class Workers {
     };
     return new Promise((serving) => {
       port1.on('message', (message: FromWorker) => {
-        if (message.type === 'serving') serving();
-        else if (message.type === 'questions') this.#options.onQuestions(worker);
+        if (message.type === 'serving') {
+          running.isServing = true;
+          serving();
+        } else if (message.type === 'questions') this.noteQuestions(worker);
         else if (message.type === 'packets') this.#options.onPackets(message.notes, message.left);
         else if (message.type === 'drained') running.onDrained();
         else running.onReloaded();
@@ -283,6 +315,7 @@ export class Workers {
     const running = this.#running[worker] as Running;
     const { log } = this.#options;
     running.port = undefined;
+    running.isServing = false;
     this.#settle(worker);
     if (running.isRetiring) return;
     this.replaced++;

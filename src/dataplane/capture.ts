@@ -18,7 +18,9 @@ import { type Context, HOLD } from './context.js';
 import type { FrameWatcher } from './frame-watcher.js';
 import { embed, extract, hostOf4, hostOf6, isInPref64 } from './resolve.js';
 
-const NONE = -1;
+/** No record: there was no room, or its side is not captured. */
+const NO_ROOM = -1;
+const NONE = -2;
 
 export class Capture implements FrameWatcher {
   readonly id: number;
@@ -27,8 +29,8 @@ export class Capture implements FrameWatcher {
   readonly #snapLength: number;
   readonly #wants: readonly [v6: boolean, v4: boolean];
   readonly #matches: (offset: number, length: number) => boolean;
-  #number = 0;
   /** Of the frame in hand. */
+  #number = 0;
   #isWanted = false;
   #isNew = true;
   #record = NONE;
@@ -47,20 +49,21 @@ export class Capture implements FrameWatcher {
     this.#isWanted = this.#matches(offset, length);
     if (!this.#isWanted) return;
     this.#isNew = isNew;
-    this.#number++;
+    this.#number = this.#writer.nextNumber();
     // A held frame stands there from when it came. Unless it is dropped now, which must be told.
     this.#record = this.#open(KIND_IN, offset, length);
-    if (this.#record !== NONE) this.#copy(this.#record, 0, offset, length);
+    if (this.#record >= 0) this.#copy(this.#record, 0, offset, length);
     this.#listStart = this.#ctx.listEnd;
   }
 
   after(verdict: number): void {
     if (!this.#isWanted) return;
     const record = this.#record;
-    if (record !== NONE) {
-      if (this.#isNew || verdict > 0) this.#writer.setVerdict(record, verdict);
+    const isTold = this.#isNew || verdict > 0;
+    if (record >= 0) {
+      if (isTold) this.#writer.setVerdict(record, verdict);
       else this.#writer.cancel(record);
-    }
+    } else if (record === NO_ROOM && !isTold) this.#writer.cancelLost(KIND_IN | SIDE_V6);
     if (verdict !== HOLD) this.#captureList();
     this.#writer.publish();
   }
@@ -75,7 +78,7 @@ export class Capture implements FrameWatcher {
       let length = -VNET_HEADER;
       for (let i = at + 2; i < end; i += 2) length += list[i] as number;
       const record = this.#open(KIND_OUT, offset, length);
-      if (record !== NONE) {
+      if (record >= 0) {
         let copied = this.#copy(record, 0, offset, (list[at + 2] as number) - VNET_HEADER);
         for (let i = at + 3; i < end; i += 2)
           copied += this.#copy(record, copied, list[i] as number, list[i + 1] as number);
@@ -117,16 +120,24 @@ function matcher(ctx: Context, { family, prefix }: HostFilter): (offset: number,
         return isHost(dv.getInt32(offset + IPV4_SOURCE)) || isHost(dv.getInt32(offset + IPV4_DESTINATION));
       if (version !== 6 || length < IPV6_HEADER) return false;
       const is = (at: number) => {
-        const [w0, w1, w2, w3] = wordsAt(ctx, at);
+        const [w0, w1, w2, w3] = [
+          dv.getInt32(at),
+          dv.getInt32(at + 4),
+          dv.getInt32(at + 8),
+          dv.getInt32(at + 12),
+        ];
         if (isInPref64(ctx, w0, w1, w2)) return isHost(extract(ctx, w1, w2, w3));
         return hostOf6(ctx, w0, w1, w2, w3) && isHost(ctx.found4);
       };
       return is(offset + IPV6_SOURCE) || is(offset + IPV6_DESTINATION);
     };
   }
-  const words = address as Address6;
-  const masks = [0, 1, 2, 3].map((word) => maskWord6(bits, word));
-  const isHost = (...given: Address6) => given.every((word, i) => ((word ^ words[i]!) & masks[i]!) === 0);
+  const [h0, h1, h2, h3] = address as Address6;
+  const [m0, m1, m2, m3] = [maskWord6(bits, 0), maskWord6(bits, 1), maskWord6(bits, 2), maskWord6(bits, 3)];
+  const isHost = (w0: number, w1: number, w2: number, w3: number) =>
+    (((w0 ^ h0) & m0) | ((w1 ^ h1) & m1) | ((w2 ^ h2) & m2) | ((w3 ^ h3) & m3)) === 0;
+  const isHostAt = ({ dv }: Context, at: number) =>
+    isHost(dv.getInt32(at), dv.getInt32(at + 4), dv.getInt32(at + 8), dv.getInt32(at + 12));
   const isFound = () => isHost(ctx.found0, ctx.found1, ctx.found2, ctx.found3);
   const is4 = (ipv4: number) => {
     if (!hostOf4(ctx, ipv4)) embed(ctx, ipv4);
@@ -137,14 +148,12 @@ function matcher(ctx: Context, { family, prefix }: HostFilter): (offset: number,
     if (version === 4 && length >= IPV4_HEADER)
       return is4(ctx.dv.getInt32(offset + IPV4_SOURCE)) || is4(ctx.dv.getInt32(offset + IPV4_DESTINATION));
     if (version !== 6 || length < IPV6_HEADER) return false;
-    const destination = wordsAt(ctx, offset + IPV6_DESTINATION);
-    if (isHost(...wordsAt(ctx, offset + IPV6_SOURCE)) || isHost(...destination)) return true;
+    const to = offset + IPV6_DESTINATION;
+    if (isHostAt(ctx, offset + IPV6_SOURCE) || isHostAt(ctx, to)) return true;
     // A hairpin: the destination stands for a host behind us.
-    const [w0, w1, w2, w3] = destination;
-    return isInPref64(ctx, w0, w1, w2) && hostOf4(ctx, extract(ctx, w1, w2, w3)) && isFound();
+    const { dv } = ctx;
+    const [w1, w2] = [dv.getInt32(to + 4), dv.getInt32(to + 8)];
+    if (!isInPref64(ctx, dv.getInt32(to), w1, w2)) return false;
+    return hostOf4(ctx, extract(ctx, w1, w2, dv.getInt32(to + 12))) && isFound();
   };
-}
-
-function wordsAt({ dv }: Context, at: number): Address6 {
-  return [dv.getInt32(at), dv.getInt32(at + 4), dv.getInt32(at + 8), dv.getInt32(at + 12)];
 }

@@ -15,7 +15,7 @@ import {
   SCRATCH_START,
 } from '../shm/frame-ring.js';
 import { ANSWER_REFUSED, HostRing, nowUs } from '../shm/host-ring.js';
-import { CLOCK, EPOCH_BUSY, epochWord, GENERATION, POOL_FULL } from '../shm/shared-state.js';
+import { beatWord, CLOCK, EPOCH_BUSY, epochWord, GENERATION, POOL_FULL } from '../shm/shared-state.js';
 import type { CaptureTask, FromWorker, Tables, WorkerTask } from '../shm/worker-task.js';
 import type { Address6 } from '../wire/address.js';
 import { IPV6_HEADER, IPV6_SOURCE } from '../wire/ip.js';
@@ -64,6 +64,7 @@ export class Loop {
   readonly #ctx: Context;
   readonly #state: Int32Array;
   readonly #epoch: number;
+  readonly #beat: number;
   readonly #hold: HoldArea;
   readonly #refusals = new Refusals();
   readonly #questions: HostRing;
@@ -107,6 +108,7 @@ export class Loop {
     this.#ctx = createContext(task);
     this.#state = new Int32Array(task.state);
     this.#epoch = epochWord(task.worker);
+    this.#beat = beatWord(task.worker);
     this.#hold = new HoldArea(this.#ctx);
     this.#coalescer = new Coalescer(this.#ctx);
     this.#questions = new HostRing(task.questions);
@@ -129,6 +131,7 @@ export class Loop {
     reconfigure(this.#ctx, tables);
     this.#refusals.forget();
     this.#workerCount = tables.workerCount;
+    this.#tellPackets();
     this.#packetLog = PacketLog.of(this.#ctx, tables.settings);
     this.#watch();
   }
@@ -196,31 +199,49 @@ export class Loop {
 
   /** Once a second: frames that nobody answers for. */
   tick(): void {
-    this.#ctx.nowSec = this.#state[CLOCK] as number;
+    Atomics.add(this.#state, this.#beat, 1);
+    this.#look();
     this.#hold.expire(this.#dropHeld);
     this.#ctx.fragments?.expire();
+    this.#lookAway();
     this.#sampler?.tick();
-    const packets = this.#packetLog?.take();
-    if (packets !== undefined) this.#send({ type: 'packets', ...packets });
+    this.#tellPackets();
   }
 
   /** The last thing it does: what it holds is dropped, and counted. */
   end(): void {
+    this.#look();
     this.#hold.clear(this.#dropHeld);
     this.#ctx.fragments?.clear();
+    this.#lookAway();
+    this.#tellPackets();
   }
 
-  /** Begins a burst: takes a view of the tables that stays valid until `leave`, and sends what waited for them. */
-  #enter(): void {
+  #tellPackets(): void {
+    const packets = this.#packetLog?.take();
+    if (packets !== undefined) this.#send({ type: 'packets', ...packets });
+  }
+
+  /** Takes a view of the tables that stays valid until `lookAway`. */
+  #look(): void {
     const ctx = this.#ctx;
     Atomics.store(this.#state, this.#epoch, EPOCH_BUSY);
-    // Control publishes a map before it answers, so a generation read after the answers covers them all.
-    this.#released.length = 0;
-    if (!this.#answers.isEmpty) this.#answers.drain(ANSWERS_PER_BURST, this.#takeAnswer);
     ctx.generation = Atomics.load(this.#state, GENERATION);
     Atomics.store(this.#state, this.#epoch, ctx.generation);
     ctx.nowSec = this.#state[CLOCK] as number;
     ctx.poolFull = this.#state[POOL_FULL] as number;
+  }
+
+  #lookAway(): void {
+    Atomics.store(this.#state, this.#epoch, 0);
+  }
+
+  /** Begins a burst: looks at the tables, and sends what waited for them. */
+  #enter(): void {
+    // Control publishes a map before it answers, so a generation read after the answers covers them all.
+    this.#released.length = 0;
+    if (!this.#answers.isEmpty) this.#answers.drain(ANSWERS_PER_BURST, this.#takeAnswer);
+    this.#look();
     for (const host of this.#released) this.#hold.release(host, this.#translateHeld);
   }
 
@@ -228,7 +249,7 @@ export class Loop {
     this.#flush();
     this.#hold.reclaim();
     this.#ctx.fragments?.reclaim();
-    Atomics.store(this.#state, this.#epoch, 0);
+    this.#lookAway();
   }
 
   #burst(maxFrames: number): number {

@@ -16,8 +16,11 @@ export class Sampler {
   readonly #ring: HostRing;
   /** Samples after which they become half as many, within a second. */
   readonly #limit: number;
-  /** One burst in 2^shift is sampled. */
+  /** One burst in 2^shift is sampled from the next one on. */
   #shift = 0;
+  /** The same for the burst that is sampled now, and for the one whose turn has been drawn. */
+  #shiftNow = 0;
+  #shiftDrawn = 0;
   #untilNext = 0;
   #taken = 0;
 
@@ -30,8 +33,10 @@ export class Sampler {
   /** Called for each burst: whether its frames are to be taken. */
   isDue(): boolean {
     if (this.#untilNext-- > 0) return false;
+    this.#shiftNow = this.#shiftDrawn;
     // By chance, so that no rhythm of the traffic keeps step with it.
     this.#untilNext = Math.floor(Math.random() * (2 ** (this.#shift + 1) - 1));
+    this.#shiftDrawn = this.#shift;
     if (this.#taken >= this.#limit && this.#shift < MAX_SAMPLE_SHIFT) {
       this.#shift++;
       this.#taken = 0;
@@ -68,6 +73,6 @@ export class Sampler {
   /** What there is no room for is left out: a look that comes late sees less. */
   #tell(w0: number, w1: number, w2: number, w3: number, isFromV6: boolean, length: number): void {
     this.#taken++;
-    this.#ring.push(w0, w1, w2, w3, hostSample(isFromV6, this.#shift, length));
+    this.#ring.push(w0, w1, w2, w3, hostSample(isFromV6, this.#shiftNow, length));
   }
 }

@@ -65,12 +65,13 @@ export default function serveQueue(task: WorkerTask): Promise<WorkerEnd> {
         }
       });
     const retire = () => {
+      poller?.stop();
       if (loop.isHolding) setTimeout(retire, HOLD_LOOK_MS);
       else end('stopped', '');
     };
     const ticker = setInterval(() => loop.tick(), 1000);
     port.on('message', (message: ToWorker) => {
-      if (message.type === 'answers') loop.serveAnswers();
+      if (message.type === 'answers') guarded(() => loop.serveAnswers());
       else if (message.type === 'reload') {
         loop.reload(message.tables);
         send({ type: 'reloaded' });
@@ -82,6 +83,7 @@ export default function serveQueue(task: WorkerTask): Promise<WorkerEnd> {
       else if (message.type === 'sample') loop.sample(message.samples);
       else if (message.type === 'stop') end('stopped', '');
       else if (message.how === 'exit') process.exit(3);
+      else if (message.how === 'spin') for (;;);
       else {
         // Not inside the port's handler, which might swallow it.
         setImmediate(() => {

@@ -3,6 +3,7 @@
  *
  *   word 0     head: bytes taken by the reader     (reader writes)
  *   word 16    tail: bytes put by the writer       (writer writes)
+ *   word 17    translations numbered so far        (writer writes; who comes after it goes on from there)
  *   double 16  frames that were wanted, of the IPv6 side and of the IPv4 side      (writer writes)
  *   double 18  of them, frames that there was no room for, in the same order       (writer writes)
  *   byte 192…  records, each a multiple of 8 bytes long; none reaches over the end of the ring
@@ -16,6 +17,7 @@
 
 const HEAD = 0;
 const TAIL = 16;
+const NUMBERED = 17;
 const WANTED = 16;
 const LOST = 18;
 const RECORDS = 192;
@@ -87,6 +89,13 @@ export class CaptureWriter {
     return this.#ring.u8;
   }
 
+  /** Another translation's number, from 1 on. */
+  nextNumber(): number {
+    const { words } = this.#ring;
+    words[NUMBERED] = ((words[NUMBERED] as number) + 1) | 0;
+    return words[NUMBERED];
+  }
+
   /**
    * Opens a record.
    * @param kind KIND_… and SIDE_…
@@ -147,6 +156,15 @@ export class CaptureWriter {
     doubles[WANTED + side] = (doubles[WANTED + side] as number) - 1;
     this.#lostBefore[side] = (this.#lostBefore[side] as number) + (words[record + LOST_BEFORE] as number);
     words[record + KIND] = KIND_VOID;
+  }
+
+  /** Takes one back that there was no room for. */
+  cancelLost(kind: number): void {
+    const { doubles } = this.#ring;
+    const side = kind & 1;
+    doubles[WANTED + side] = (doubles[WANTED + side] as number) - 1;
+    doubles[LOST + side] = (doubles[LOST + side] as number) - 1;
+    this.#lostBefore[side]!--;
   }
 
   /** Lets the reader see all that was opened. */

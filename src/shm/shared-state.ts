@@ -4,7 +4,8 @@
  *   line 0  CLOCK        seconds of the gateway's clock; control writes, once a second
  *   line 1  GENERATION   counts changes of the map table; control writes
  *   line 2  POOL_FULL    1 while the pool can give no address; control writes
- *   line 3… EPOCH        one per worker: 0 outside a burst, else the generation it works with (BUSY while it reads it)
+ *   line 3… EPOCH        one per worker: 0 outside a burst, else the generation it works with (BUSY while it reads it);
+ *                        and, beside it, BEAT: counts the seconds in which its event loop has got its turn
  */
 const LINE = 16;
 
@@ -17,6 +18,11 @@ export const EPOCH_BUSY = -1;
 /** Index of a worker's epoch word. */
 export function epochWord(worker: number): number {
   return (3 + worker) * LINE;
+}
+
+/** Index of the word that a worker counts up once a second. */
+export function beatWord(worker: number): number {
+  return epochWord(worker) + 1;
 }
 
 /** @param workers how many there may be */

@@ -89,6 +89,9 @@ export interface WorkerTask extends Tables {
   readonly port: MessagePort;
 }
 
+/** Test hook: how a worker is to end. One that spins does not end by itself. */
+export type HowToDie = 'throw' | 'exit' | 'spin';
+
 /** Control → worker. */
 export type ToWorker =
   /** Answers wait in the ring. */
@@ -99,7 +102,7 @@ export type ToWorker =
   | { readonly type: 'drain' }
   /** Serve this queue from now on. */
   | { readonly type: 'queue'; readonly fd: number }
-  /** Having left the queue: end the task as soon as no frame is held any more. */
+  /** Leave the queue, and end the task as soon as no frame is held any more. */
   | { readonly type: 'retire' }
   /** Copy frames from the next burst on. */
   | { readonly type: 'capture'; readonly capture: CaptureTask }
@@ -110,7 +113,7 @@ export type ToWorker =
   /** Finish the burst, give up the queue, end the task. */
   | { readonly type: 'stop' }
   /** Test hook: end in this way. */
-  | { readonly type: 'die'; readonly how: 'throw' | 'exit' };
+  | { readonly type: 'die'; readonly how: HowToDie };
 
 /** Worker → control. */
 export type FromWorker =

@@ -102,8 +102,8 @@ export class TestSubject implements Subject {
       assignments,
       dropsFromV4,
       levels,
-      captures: new Captures(1, send),
-      busiest: new BusiestHosts(1, send),
+      captures: new Captures(() => 1, send),
+      busiest: new BusiestHosts(() => 1, send),
       nowSec: () => this.nowSec,
     };
   }

@@ -65,6 +65,17 @@ test('workers that die while hosts come: who was held is asked for again, and al
   assert.ok((counters['hosts-asked'] as number) >= 100, 'what the dead had counted is kept');
 });
 
+test('a worker that does not come round any more is ended and replaced, while the other serves', async () => {
+  const gateway = await lab.startGateway();
+  gateway.kill('SIGIO');
+  const { worker } = await gateway.waitFor('worker-stuck');
+  assert.equal(worker, 0);
+  await gateway.waitFor('worker-replaced');
+  // Of sixteen flows some are the replaced one's.
+  for (let i = 0; i < 16; i++) assert.ok(await pings());
+  assert.equal(await gateway.stop(), 0);
+});
+
 test('a map ends 124 minutes after its last packet in either direction, and its host gets the same again [TAYGA-9]', async () => {
   lab.ip(lab.server, 'route add 10.64.0.0/16 via 203.0.113.1');
   // A second is a thousand seconds: a map lasts 7.44.

@@ -53,15 +53,13 @@ interface Running {
 }
 
 export class Captures {
+  readonly #workerCount: () => number;
   readonly #send: (worker: number, message: ToWorker) => void;
   readonly #running = new Map<number, Running>();
   #nextId = 1;
 
-  /** @param workerCount how many there are when a capture begins; more may come while it runs */
-  constructor(
-    public workerCount: number,
-    send: (worker: number, message: ToWorker) => void,
-  ) {
+  constructor(workerCount: () => number, send: (worker: number, message: ToWorker) => void) {
+    this.#workerCount = workerCount;
     this.#send = send;
   }
 
@@ -86,9 +84,10 @@ export class Captures {
       );
     }
     const id = this.#nextId++;
+    const workerCount = this.#workerCount();
     let sizeBytes = RING_BYTES;
-    while (sizeBytes > LEAST_RING_BYTES && sizeBytes * this.workerCount > ALL_RINGS_BYTES) sizeBytes /= 2;
-    const rings = Array.from({ length: this.workerCount }, () => createCaptureRing(sizeBytes));
+    while (sizeBytes > LEAST_RING_BYTES && sizeBytes * workerCount > ALL_RINGS_BYTES) sizeBytes /= 2;
+    const rings = Array.from({ length: workerCount }, () => createCaptureRing(sizeBytes));
     const close = () => {
       if (!this.#running.delete(id)) return;
       for (const worker of rings.keys()) this.#send(worker, { type: 'capture-end', id });

@@ -29,6 +29,7 @@ interface Sum {
 }
 
 export class BusiestHosts {
+  readonly #workerCount: () => number;
   readonly #send: (worker: number, message: ToWorker) => void;
   #rings: SharedArrayBuffer[] = [];
   #readers: HostRing[] = [];
@@ -37,11 +38,8 @@ export class BusiestHosts {
   #lookedMs = 0;
   #busiest: readonly Traffic[] = [];
 
-  /** @param workerCount how many there are when somebody asks; more may come while he does */
-  constructor(
-    public workerCount: number,
-    send: (worker: number, message: ToWorker) => void,
-  ) {
+  constructor(workerCount: () => number, send: (worker: number, message: ToWorker) => void) {
+    this.#workerCount = workerCount;
     this.#send = send;
   }
 
@@ -72,7 +70,8 @@ export class BusiestHosts {
   }
 
   #begin(): void {
-    for (let worker = 0; worker < this.workerCount; worker++) this.#addRing(worker);
+    const workerCount = this.#workerCount();
+    for (let worker = 0; worker < workerCount; worker++) this.#addRing(worker);
     for (const [worker, samples] of this.#rings.entries()) this.#send(worker, { type: 'sample', samples });
     this.#lookedMs = performance.now();
     this.#timer = setInterval(() => this.look(), LOOK_MS).unref();

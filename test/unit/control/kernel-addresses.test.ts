@@ -5,16 +5,10 @@ import os from 'node:os';
 import { mock, test } from 'node:test';
 import { clientFilter } from '#nat64d/control/dns64/access.js';
 import { withoutOurselves } from '#nat64d/control/dns64/resolvers.js';
-import {
-  connectedNetworks,
-  interfaceAddresses,
-  interfaceSockets,
-  linkOf,
-} from '#nat64d/control/kernel-addresses.js';
+import { connectedNetworks, interfaceSockets, linkOf } from '#nat64d/control/kernel-addresses.js';
 
 test('while the kernel does not tell, all is as it said last: nothing throws, and no address has gone', () => {
   const look = () => ({
-    addresses: interfaceAddresses('lo'),
     sockets: interfaceSockets(['lo'], 53),
     networks: connectedNetworks(),
     link: linkOf('lo'),
@@ -22,7 +16,7 @@ test('while the kernel does not tell, all is as it said last: nothing throws, an
     mayAsk: clientFilter(null, connectedNetworks)([0, 0, 0, 1]),
   });
   const before = look();
-  assert.ok(before.addresses.length > 0, 'lo has an address');
+  assert.ok(before.sockets.length > 0, 'lo has an address');
   const broken = mock.method(os, 'networkInterfaces', () => {
     throw Object.assign(new Error('uv_interface_addresses returned EMFILE'), { code: 'ERR_SYSTEM_ERROR' });
   });

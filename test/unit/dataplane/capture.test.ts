@@ -5,8 +5,9 @@ import { Capture } from '#nat64d/dataplane/capture.js';
 import { Loop } from '#nat64d/dataplane/loop.js';
 import { CaptureReader, createCaptureRing } from '#nat64d/shm/capture-ring.js';
 import { COUNTER_NAMES, readCounters, readDropsFromV4, readLevels } from '#nat64d/shm/counters.js';
-import { ANSWER_REFUSED, HostRing } from '#nat64d/shm/host-ring.js';
-import { CLOCK } from '#nat64d/shm/shared-state.js';
+import { ANSWER_ASSIGNED, ANSWER_REFUSED, HostRing } from '#nat64d/shm/host-ring.js';
+import { HostTableWriter } from '#nat64d/shm/host-table.js';
+import { CLOCK, GENERATION } from '#nat64d/shm/shared-state.js';
 import type { CaptureTask, HostFilter } from '#nat64d/shm/worker-task.js';
 import { Device } from '../../helpers/device.js';
 import { address6, Harness, HOST4, HOST6, NOW_SEC, prefix4, prefix6 } from '../../helpers/harness.js';
@@ -220,6 +221,43 @@ test('a full ring loses frames of the capture, and none of the network', () => {
   assert.deepEqual(totals.wanted, [100, 100]);
   assert.equal(taken(wanted).length + totals.lost[0] + totals.lost[1], 200);
   close();
+});
+
+test('a held frame that there is no room for is lost once, and wanted once', () => {
+  const wanted = task({ ring: createCaptureRing(1024), side: 'v6' });
+  const held = ipv6({ src: OTHER6, dst: SERVER6 }, udp({}, 'first'));
+  // The first fills the ring.
+  const big = ipv6({ src: HOST6, dst: SERVER6 }, echo({}, bytes(900)));
+  const { loop, task: given, close } = serve([big, held], [wanted]);
+  loop.serve();
+  new Int32Array(given.hosts.lastSeen)[9] = NOW_SEC;
+  const state = new Int32Array(given.state);
+  new HostTableWriter(given.hosts).publish(9, address6(OTHER6), ++state[GENERATION]!);
+  new HostRing(given.answers).push(...address6(OTHER6), ANSWER_ASSIGNED);
+  loop.serveAnswers();
+  assert.equal(readCounters(given.counters)['frames-out'], 2);
+  const { totals } = new CaptureReader(wanted.ring);
+  assert.deepEqual(
+    [totals.wanted, totals.lost],
+    [
+      [2, 0],
+      [1, 0],
+    ],
+  );
+  close();
+});
+
+test('who takes the place of a worker goes on numbering where it ended', () => {
+  const wanted = task();
+  for (const [first] of [[1], [3]]) {
+    const { loop, close } = serve([out, out], [wanted]);
+    loop.serve();
+    assert.deepEqual(
+      taken(wanted).map(({ number }) => number),
+      [first, first, first! + 1, first! + 1],
+    );
+    close();
+  }
 });
 
 test('captures begin and end between bursts, several at once, and beside the packet log', () => {

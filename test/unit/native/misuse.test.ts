@@ -208,6 +208,7 @@ const TABLE: Record<string, Row> = {
     kinds: ['path', 'strings', 'strings'],
     good: () => ['/nowhere/at/all', ['x'], ['A=b']],
   },
+  interfaceAddresses: { call: native.interfaceAddresses, kinds: ['path'], good: () => ['nowhere'] },
   linkState: { call: native.linkState, kinds: ['path'], good: () => ['nowhere'] },
   lock: { call: native.lock, kinds: ['fd'], good: () => [CLOSED] },
   openRouter: { call: native.openRouter, kinds: ['path'], good: () => ['lo'], undo: close },

@@ -14,7 +14,10 @@ const ALL: CaptureOptions = { host: null, side: 'both', snapLength: 262_144 };
 /** Captures with so many workers, whose part a test plays. */
 function setUp(workerCount: number) {
   const sent: ToWorker[][] = Array.from({ length: workerCount }, () => []);
-  const captures = new Captures(workerCount, (worker, message) => void sent[worker]?.push(message));
+  const captures = new Captures(
+    () => sent.length,
+    (worker, message) => void sent[worker]?.push(message),
+  );
   const writer = (worker: number) => {
     const message = sent[worker]?.findLast((one) => one.type === 'capture');
     assert.ok(message?.type === 'capture');

@@ -119,7 +119,10 @@ test('hosts by bytes, with rates and both addresses; the first look begins the s
 
 test('when nobody has asked for a while it is off again', (t) => {
   const sent: ToWorker[] = [];
-  const busiest = new BusiestHosts(1, (_, message) => void sent.push(message));
+  const busiest = new BusiestHosts(
+    () => 1,
+    (_, message) => void sent.push(message),
+  );
   let nowMs = 1000;
   t.mock.method(performance, 'now', () => nowMs);
   busiest.ask();
@@ -136,7 +139,10 @@ test('when nobody has asked for a while it is off again', (t) => {
 });
 
 test('a worker that comes while somebody asks is listened to as well', () => {
-  const busiest = new BusiestHosts(1, () => {});
+  const busiest = new BusiestHosts(
+    () => 1,
+    () => {},
+  );
   busiest.ask();
   const ring = busiest.ringOf(1);
   assert.ok(ring !== null && busiest.ringOf(1) === ring);
