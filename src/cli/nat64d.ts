@@ -6,7 +6,7 @@ import { loadTayga } from '../control/config/tayga.js';
 import { formatToml } from '../control/config/to-toml.js';
 import { loadTotd, withTotd } from '../control/config/totd.js';
 import type { GatewayConfig } from '../control/config/types.js';
-import { createLog, type Log } from '../control/log.js';
+import { createLog, type Log, type OpenedLog } from '../control/log.js';
 import { enterUser } from '../control/privileges.js';
 import { VERSION } from '../control/version.js';
 import { EXIT_FAILURE, EXIT_USAGE } from './ending.js';
@@ -67,7 +67,13 @@ async function runGateway(options: RunOptions): Promise<number> {
       error,
     );
   }
-  const log = createLog({ ...config.log, destination });
+  let log: OpenedLog;
+  try {
+    log = createLog({ ...config.log, destination });
+  } catch (error) {
+    console.error(`nat64d: ${(error as Error).message}`);
+    return EXIT_FAILURE;
+  }
   try {
     return await serve({ config, log, load: () => load(options), clockRate: options.testClockRate });
   } catch (error) {

@@ -89,6 +89,8 @@ export async function serve(options: ServeOptions): Promise<number> {
   const lost = await Promise.race([signal, gateway.lost]);
   if (lost !== undefined) log.error({ event: 'device-lost' }, `${lost}. Stopping.`);
   notifier.notify('STOPPING=1');
+  // There is nothing to read a configuration again for.
+  started = undefined;
   await gateway.stop();
   await heartbeat.close();
   return lost === undefined ? 0 : EXIT_FAILURE;

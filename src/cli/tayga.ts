@@ -5,23 +5,14 @@
  *   launcher ──limits what the next program may──► daemon, in the same process (-n, -d) or detached; the launcher then waits
  *   for the daemon's word that it serves, and exits.
  */
-import { spawn } from 'node:child_process';
-import {
-  chownSync,
-  closeSync,
-  mkdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs';
+import { chownSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { isAbsolute, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import native from '#native';
 import { ConfigError } from '../control/config/problem.js';
 import { loadTayga } from '../control/config/tayga.js';
 import type { ExplicitMap, GatewayConfig } from '../control/config/types.js';
+import { makeFolder } from '../control/folder.js';
 import type { Gateway } from '../control/gateway.js';
 import { findIdentity, type Identity } from '../control/identity.js';
 import { createPlainLog, type Log, type LogTarget } from '../control/log.js';
@@ -31,6 +22,7 @@ import { makePersistentDevice, removePersistentDevice } from '../control/queues.
 import { sealWorkers } from '../control/sealed-workers.js';
 import { EXIT_FAILURE } from './ending.js';
 import { type OptionSpec, parseOptions, UsageError } from './getopt.js';
+import { DETACHED, LauncherPipe, launchDaemon } from './launcher.js';
 import { serve } from './serve.js';
 
 const OPTIONS: readonly OptionSpec[] = [
@@ -68,10 +60,8 @@ const HELP = `usage: tayga [options]
 SIGHUP reads the configuration and the map-file again, and writes dynamic.map. This is nat64d, with TAYGA's options.
 `;
 
-/** What tells the second stage that it is one, and on which descriptor its launcher waits. */
+/** What tells the second stage that it is one. */
 const STAGE = 'NAT64D_TAYGA_STAGE';
-const WORD_FD = 3;
-const SERVING = 'serving';
 
 interface Options {
   readonly config: string;
@@ -158,21 +148,7 @@ async function launch(options: Options): Promise<number> {
     );
     native.exec(process.execPath, [process.execPath, ...words], env);
   }
-  const child = spawn(process.execPath, words, {
-    cwd: '/',
-    detached: true,
-    env: { ...process.env, [STAGE]: 'detached' },
-    stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
-  });
-  // The pipe alone keeps us waiting.
-  child.unref();
-  let word = '';
-  for await (const data of child.stdio[WORD_FD] as AsyncIterable<Buffer>) {
-    word += data.toString();
-    if (word.startsWith(SERVING)) return 0;
-  }
-  console.error(word.trim() || 'tayga: the daemon ended before it served');
-  return EXIT_FAILURE;
+  return launchDaemon('tayga', words, { ...process.env, [STAGE]: DETACHED }, '/');
 }
 
 /** `--mktun` and `--rmtun`. */
@@ -198,14 +174,7 @@ async function changeDevice(
 async function run(options: Options, stage: string): Promise<number> {
   delete process.env[STAGE];
   process.title = 'tayga';
-  let isLauncherTold = stage !== 'detached';
-  const tellLauncher = (word: string) => {
-    // Once: the descriptor is another's afterwards.
-    if (isLauncherTold) return;
-    isLauncherTold = true;
-    writeSync(WORD_FD, word);
-    closeSync(WORD_FD);
-  };
+  const launcher = new LauncherPipe(stage);
   const log = createPlainLog(options.level, options.target, 'tayga');
   const notifier = openNotifier(process.env.NOTIFY_SOCKET);
   try {
@@ -224,13 +193,13 @@ async function run(options: Options, stage: string): Promise<number> {
         view.keepMaps(gateway.maps);
         giveUpPrivileges(options, config, identity, gateway);
         view.isInside = options.chroot;
-        tellLauncher(SERVING);
+        launcher.tellServing();
       },
     });
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     log.error({ event: 'failed', err: error }, message);
-    tellLauncher(message);
+    launcher.tellFailure(message);
     // In the foreground somebody reads along, wherever the log goes.
     if (stage === 'foreground' && options.target === 'syslog') console.error(message);
     return EXIT_FAILURE;
@@ -245,7 +214,7 @@ function prepareDataDir({ dataDir }: GatewayConfig, identity: Identity | null): 
   try {
     statSync(dataDir);
   } catch {
-    mkdirSync(dataDir, { recursive: true });
+    makeFolder(dataDir);
     if (identity !== null) chownSync(dataDir, identity.uid, identity.gid);
   }
 }

@@ -1,5 +1,4 @@
 /** The name server of `totd`: its second stage, which the launcher has no need to load. */
-import { closeSync, writeSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { parseConfig } from '../control/config/index.js';
@@ -13,23 +12,16 @@ import { openNotifier } from '../control/notify.js';
 import { Pidfile } from '../control/pidfile.js';
 import { becomeUser, changeRoot, UNPRIVILEGED_PORT } from '../control/privileges.js';
 import { EXIT_FAILURE, untilSignal } from './ending.js';
+import { LauncherPipe } from './launcher.js';
 import type { Options } from './totd-options.js';
-import { SERVING, WORD_FD } from './totd-word.js';
 
 /**
  * Runs until a signal comes. Resolves with the exit code.
- * @param stage 'detached': a launcher waits on WORD_FD
+ * @param stage DETACHED: a launcher waits
  */
 export async function run(options: Options, stage: string): Promise<number> {
   process.title = 'totd';
-  let isLauncherTold = stage !== 'detached';
-  const tellLauncher = (word: string) => {
-    // Once: the descriptor is another's afterwards.
-    if (isLauncherTold) return;
-    isLauncherTold = true;
-    writeSync(WORD_FD, word);
-    closeSync(WORD_FD);
-  };
+  const launcher = new LauncherPipe(stage);
   const log = createPlainLog(options.level, options.isForeground ? 'plain' : 'syslog', 'totd');
   const notifier = openNotifier(process.env.NOTIFY_SOCKET);
   const signal = untilSignal(log);
@@ -48,7 +40,7 @@ export async function run(options: Options, stage: string): Promise<number> {
     if (options.chroot !== undefined) changeRoot(resolve(options.chroot));
     else process.chdir('/');
     daemon = await Daemon.start({ ...options, config: file }, identity, log);
-    tellLauncher(SERVING);
+    launcher.tellServing();
     notifier.notify('READY=1');
     await signal;
     notifier.notify('STOPPING=1');
@@ -57,7 +49,8 @@ export async function run(options: Options, stage: string): Promise<number> {
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     for (const line of message.split('\n')) log.error({ event: 'failed', err: error }, line);
-    tellLauncher(message);
+    launcher.tellFailure(message);
+    await daemon?.stop();
     return EXIT_FAILURE;
   }
 }
@@ -67,6 +60,7 @@ class Daemon {
   #pidfile: Pidfile | undefined;
   /** Reloads wait for each other. */
   #reloading: Promise<void> = Promise.resolve();
+  #isStopping = false;
 
   private constructor(
     private readonly options: Options,
@@ -155,6 +149,8 @@ class Daemon {
   /** Reads the file again; what is wrong with it is logged, and changes nothing. Never rejects. */
   reload(): Promise<void> {
     this.#reloading = this.#reloading.then(async () => {
+      // What it opened would stay open.
+      if (this.#isStopping) return;
       try {
         const totd = loadTotd(this.options.config, this.options.prefixes);
         this.#warn(totd);
@@ -175,6 +171,7 @@ class Daemon {
   }
 
   async stop(): Promise<void> {
+    this.#isStopping = true;
     await this.#reloading;
     await this.#dns64?.close();
     this.#pidfile?.remove();

@@ -5,15 +5,14 @@
  *   launcher ──limits what the next program may──► daemon, in the same process (-d) or detached; the launcher then waits for
  *   the daemon's word that it serves, and exits.
  */
-import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import native from '#native';
 import { findIdentity } from '../control/identity.js';
 import { limitNextProgram } from '../control/privileges.js';
 import { EXIT_FAILURE } from './ending.js';
 import { UsageError } from './getopt.js';
+import { DETACHED, launchDaemon } from './launcher.js';
 import { HELP, type Options, readOptions } from './totd-options.js';
-import { SERVING, WORD_FD } from './totd-word.js';
 
 /** What tells the second stage that it is one. */
 const STAGE = 'NAT64D_TOTD_STAGE';
@@ -32,20 +31,7 @@ async function launch(options: Options, words: readonly string[]): Promise<numbe
     );
     native.exec(process.execPath, [process.execPath, ...args], env);
   }
-  const child = spawn(process.execPath, args, {
-    detached: true,
-    env: { ...process.env, [STAGE]: 'detached' },
-    stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
-  });
-  // The pipe alone keeps us waiting.
-  child.unref();
-  let word = '';
-  for await (const data of child.stdio[WORD_FD] as AsyncIterable<Buffer>) {
-    word += data.toString();
-    if (word.startsWith(SERVING)) return 0;
-  }
-  console.error(word.trim() || 'totd: the daemon ended before it served');
-  return EXIT_FAILURE;
+  return launchDaemon('totd', args, { ...process.env, [STAGE]: DETACHED });
 }
 
 async function main(): Promise<number> {

@@ -22,6 +22,7 @@ import { buildNetdevSettings, configureNetdev, type Netdev, recoverSysctls } fro
 import { type OpenDevice, openDevice } from './queues.js';
 import { RouterAdvertisements } from './radv/index.js';
 import { type Parts, Reload } from './reload.js';
+import { SetUpAgain } from './set-up-again.js';
 import { type EffectiveConfig, workerCountOf } from './settings.js';
 import { inSlices } from './slices.js';
 import { Translation } from './translation.js';
@@ -48,6 +49,7 @@ export class Gateway {
   #deviceAddresses: readonly InterfaceAddress[] = [];
   #deviceMtu = 0;
   #watch: DeviceWatch | undefined;
+  readonly #setUpAgain: SetUpAgain;
   /** What is in force as it was shown last: the same object for as long as it is the same. */
   #shown: { readonly of: GatewayConfig; readonly config: EffectiveConfig } | undefined;
   #isSetUpKept = false;
@@ -72,6 +74,7 @@ export class Gateway {
     this.#log = new RememberingLog(options.log);
     this.#load = options.load;
     this.#clock = new Clock(options.clockRate);
+    this.#setUpAgain = new SetUpAgain(config.device.name, this.#clock, () => this.#setUp());
     this.#advertisements = new RouterAdvertisements(() => this.#parts.dns64?.listening ?? [], this.#log);
   }
 
@@ -151,7 +154,7 @@ export class Gateway {
       config: this.#shownConfig(device),
       device: device.name,
       steering: device.steering,
-      deviceProblem: this.#watch?.problem ?? null,
+      deviceProblem: this.#watch?.problem ?? this.#setUpAgain.problem,
       dataplane: translation,
       dns64: this.#parts.dns64,
       advertisers: this.#advertisements.advertisers,
@@ -194,7 +197,7 @@ export class Gateway {
       try {
         checkGroup(controlGroup);
       } catch (error) {
-        throw new Error(`${config.file}: control-group: '${controlGroup}': ${(error as Error).message}`);
+        throw new Error(`${config.file}: control-group: ${(error as Error).message}`);
       }
     }
     return config;
@@ -242,8 +245,10 @@ export class Gateway {
       log: this.#log,
       onLost: (message) => this.#onLost(message),
       onMtu: apply,
-      onUsable: () => this.#inBackground(() => this.#setUpAgain()),
+      onUsable: () => this.#inBackground(() => this.#setUpAgain.run()),
       onLook: () => {
+        const mayRetry = this.#watch?.problem === null && !this.#isSetUpKept;
+        if (mayRetry && this.#setUpAgain.takeTurn()) this.#inBackground(() => this.#setUpAgain.run());
         // Where somebody else gives the device its addresses, they may come and go at any time.
         if (this.#config.device.configure) return;
         const known = this.#deviceAddresses;
@@ -262,7 +267,7 @@ export class Gateway {
   }
 
   /** After a time in which the kernel had the device down, or no IPv6 on it. */
-  async #setUpAgain(): Promise<void> {
+  async #setUp(): Promise<void> {
     const settings = await inSlices(buildNetdevSettings(this.#config));
     await this.#netdev?.setUpAgain(settings, plainLog(this.#log));
     const { name } = this.#config.device;
@@ -282,8 +287,13 @@ export class Gateway {
 
   #useDns64(config: GatewayConfig, dns64: Dns64 | undefined): void {
     this.#parts.dns64 = dns64;
-    for (const { error } of dns64?.failures ?? []) {
-      if (config.dns64.required) throw error;
+    const [failure] = dns64?.failures ?? [];
+    if (config.dns64.required && failure !== undefined) throw failure.error;
+    this.#noteDns64Failures();
+  }
+
+  #noteDns64Failures(): void {
+    for (const { error } of this.#parts.dns64?.failures ?? []) {
       this.#log.error(
         { event: 'dns64-listen-failed', err: error },
         `${error.message} NAT64 runs on without it.`,
@@ -334,10 +344,12 @@ export class Gateway {
       effective: (config) => this.#effective(config),
       openControl: (config) => this.#openControl(config),
       startHttp: (config) => this.#startHttp(config),
+      onSetUpFailed: (error) => this.#setUpAgain.fail(error),
       giveWay: this.#giveWay,
     }).run(this.#config, after);
     this.#config = after;
     this.#advertisements.use(after);
+    this.#noteDns64Failures();
   }
 
   /** Runs one change of what is in force after the other. */
@@ -365,10 +377,14 @@ export class Gateway {
     this.#translation?.moveDataDir(folder);
   }
 
-  /** Writes dynamic.map now. Rejects where it cannot. */
+  /** Writes dynamic.map now, where there is one. Rejects where it cannot. */
   async save(): Promise<void> {
-    await this.#translation?.save();
-    const maps = this.#translation?.mapCount;
+    const translation = this.#translation;
+    // The end writes it, and lets go of it: it may be another gateway's by then.
+    if (translation === undefined || this.#stopping !== undefined) return;
+    await translation.save();
+    if (!translation.keepsMaps) return;
+    const maps = translation.mapCount;
     this.#log.info({ event: 'dynamic-map-written', maps }, `dynamic.map written: ${maps} maps`);
   }
 

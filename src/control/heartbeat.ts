@@ -39,7 +39,7 @@ export class Heartbeat {
    */
   static async start(log: Log, notifier: Notifier, watchdogMs: number | null): Promise<Heartbeat> {
     const heartbeat = new Heartbeat(log, notifier, watchdogMs);
-    // A thread that fails has been logged, and keeps nobody from serving.
+    // A thread that fails is logged, and keeps nobody from serving.
     if (heartbeat.#watch !== null) await once(heartbeat.#watch, 'message').catch(() => {});
     heartbeat.#watch?.unref();
     return heartbeat;
@@ -52,16 +52,7 @@ export class Heartbeat {
       notifyFd: fd,
       watchdogMs,
     };
-    this.#watch =
-      fd < 0
-        ? null
-        : new Worker(new URL('./watch-thread.js', import.meta.url), {
-            workerData,
-            resourceLimits: { maxYoungGenerationSizeMb: 1 },
-          });
-    this.#watch?.on('error', (error) =>
-      log.error({ event: 'watch-failed', err: error }, `the watch thread has ended: ${error.message}`),
-    );
+    this.#watch = fd < 0 ? null : startWatch(workerData, log);
   }
 
   /** From here on the main thread is expected to get round to its work: a start is one long piece of it. */
@@ -87,5 +78,21 @@ export class Heartbeat {
       { event: 'main-thread-held-up', sec },
       `the main thread was held up for ${sec} s: new hosts and DNS had to wait; established flows had not`,
     );
+  }
+}
+
+/** Null where no thread can be made: that is logged, and no reason not to serve. */
+function startWatch(workerData: WatchTask, log: Log): Worker | null {
+  const fail = (error: Error) =>
+    log.error({ event: 'watch-failed', err: error }, `the watch thread has ended: ${error.message}`);
+  try {
+    const watch = new Worker(new URL('./watch-thread.js', import.meta.url), {
+      workerData,
+      resourceLimits: { maxYoungGenerationSizeMb: 1 },
+    });
+    return watch.on('error', fail);
+  } catch (error) {
+    fail(error as Error);
+    return null;
   }
 }

@@ -28,8 +28,13 @@ function idOf(kind: string, name: string, args: readonly string[]): number {
   }
 }
 
-function groupId(name: string): number {
-  if (/^[0-9]+$/.test(name)) return Number(name);
+/** A group's number, by name or number. Throws an Error that says what to do. */
+export function groupId(name: string): number {
+  if (/^[0-9]+$/.test(name)) {
+    // The last one of 32 bits means none.
+    if (Number(name) < 0xffffffff) return Number(name);
+    throw new Error(`there is no group '${name}': numbers end at 4294967294`);
+  }
   try {
     const line = execFileSync('getent', ['group', '--', name], {
       encoding: 'utf8',

@@ -2,14 +2,17 @@
  * What only one gateway may use at a time. A second one on a device would share its queues and steal its frames, one with the same
  * data-dir would lose the other's maps, and one with the same run-dir would take the kernel's switches back under it.
  */
-import { closeSync, constants, mkdirSync, openSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync } from 'node:fs';
 import { createServer } from 'node:net';
 import native from '#native';
 import type { GatewayConfig } from './config/types.js';
+import { makeFolder } from './folder.js';
 import type { Log } from './log.js';
 
 export class InstanceLocks {
   readonly #releases: (() => void)[] = [];
+  /** Device and inode of the folders that are ours. */
+  readonly #folders = new Set<string>();
   /** Whether what lies in the run-dir is ours. One that sets up nothing may share it. */
   readonly ownsRunDir: boolean;
 
@@ -66,11 +69,16 @@ export class InstanceLocks {
    * Throws where it cannot be made or opened.
    */
   #lock(folder: string): boolean {
-    mkdirSync(folder, { recursive: true });
+    makeFolder(folder);
     const fd = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY);
     let isLocked = false;
     try {
+      const { dev, ino } = fstatSync(fd, { bigint: true });
+      const folder = `${dev} ${ino}`;
+      // A lock is the open file's: by another descriptor even our own would be in the way.
+      if (this.#folders.has(folder)) return true;
       isLocked = native.lock(fd);
+      if (isLocked) this.#folders.add(folder);
     } finally {
       if (isLocked) this.#releases.push(() => closeSync(fd));
       else closeSync(fd);
@@ -87,7 +95,8 @@ function lockDevice(device: string): Promise<() => void> {
   return new Promise((resolve, reject) => {
     const server = createServer((socket) => socket.destroy());
     server.unref();
-    server.once('error', (error: NodeJS.ErrnoException) => {
+    // Also afterwards: one that cannot be accepted is no reason to end.
+    server.on('error', (error: NodeJS.ErrnoException) => {
       if (error.code !== 'EADDRINUSE') return reject(error);
       reject(
         new Error(

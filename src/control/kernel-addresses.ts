@@ -12,6 +12,19 @@ import {
 } from '../wire/address.js';
 import type { InterfaceAddress, SocketAddress } from './config/types.js';
 
+/** What the kernel said last. */
+let last: ReturnType<typeof networkInterfaces> = {};
+
+/** All interfaces with their addresses. Never throws: while the kernel does not tell, what it said last. */
+export function interfaces(): typeof last {
+  try {
+    last = networkInterfaces();
+  } catch {
+    // Out of descriptors or of memory, which passes: no reason to take anybody's addresses for gone.
+  }
+  return last;
+}
+
 /** @param cidr address/length */
 function read(cidr: string): InterfaceAddress[] {
   const [text = '', lengthText = ''] = cidr.split('/');
@@ -50,7 +63,7 @@ export interface Link {
 
 /** An interface with a link-local address; null where there is none of this name, or it is down. */
 export function linkOf(name: string): Link | null {
-  const all = (networkInterfaces()[name] ?? []).flatMap((one) => {
+  const all = (interfaces()[name] ?? []).flatMap((one) => {
     const address = one.family === 'IPv6' ? parseAddress6(one.address) : null;
     return address === null ? [] : [{ address, index: one.scopeid ?? 0, mac: one.mac }];
   });
@@ -68,7 +81,7 @@ export function linkOf(name: string): Link | null {
 
 /** Every address of these interfaces that a server can listen on now, link-local ones with their zone. '*' is every interface. */
 export function interfaceSockets(names: readonly string[], port: number): SocketAddress[] {
-  return Object.entries(networkInterfaces())
+  return Object.entries(interfaces())
     .filter(([name]) => names.includes('*') || names.includes(name))
     .flatMap(([name, addresses]) =>
       (addresses ?? []).map(({ address }) => ({
@@ -80,7 +93,7 @@ export function interfaceSockets(names: readonly string[], port: number): Socket
 
 /** The networks that this machine's interfaces are on. */
 export function connectedNetworks(): (Prefix4 | Prefix6)[] {
-  return Object.values(networkInterfaces())
+  return Object.values(interfaces())
     .flatMap((addresses) => addresses ?? [])
     .flatMap(({ cidr }) => read(cidr ?? ''))
     .map((on) =>

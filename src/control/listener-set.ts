@@ -15,7 +15,7 @@ export interface ListenFailure {
   readonly error: Error;
 }
 
-const keyOf = ({ address, port }: SocketAddress) => `${address} ${port}`;
+export const keyOf = ({ address, port }: SocketAddress) => `${address} ${port}`;
 const isWildcard = ({ address }: SocketAddress) => address === '0.0.0.0' || address === '::';
 const isIpv6 = ({ address }: SocketAddress) => address.includes(':');
 
@@ -76,9 +76,10 @@ export class ListenerSet<L extends object> {
     const closed = inTheWay(before, addresses);
     const undo = async () => {
       for (const address of coming) await this.#remove(address);
-      await this.#addAll(closed);
       this.#failed.clear();
       for (const [key, failure] of hadFailed) this.#failed.set(key, failure);
+      // Last: one that cannot be opened again has failed as well.
+      await this.#addAll(closed);
     };
     for (const address of closed) await this.#remove(address);
     await this.#addAll(coming);
@@ -95,6 +96,13 @@ export class ListenerSet<L extends object> {
         for (const key of hadFailed.keys()) if (!wanted.has(key)) this.#failed.delete(key);
       },
     };
+  }
+
+  /** Tries again what has failed. Resolves with what is open now. */
+  async retry(): Promise<readonly SocketAddress[]> {
+    const tried = this.failures.map(({ address }) => address);
+    await this.#addAll(tried);
+    return tried.filter((address) => this.#open.has(keyOf(address)));
   }
 
   async close(): Promise<void> {

@@ -1,9 +1,8 @@
 /** The file that a log is written to: line by line at once, opened anew on request, and no reason to end where it fails. */
 import { closeSync, constants, openSync, writeSync } from 'node:fs';
+import { Seldom } from './seldom.js';
 
 const { O_APPEND, O_CREAT, O_WRONLY } = constants;
-/** How often a failure is told on standard error. */
-const TELL_MS = 60_000;
 const STDERR_FD = 2;
 
 export interface LogFileOptions {
@@ -18,7 +17,7 @@ export class LogFile {
   #left = 0;
   /** The last write got a part of its line out. */
   #isTorn = false;
-  #toldMs = Number.NEGATIVE_INFINITY;
+  readonly #tellings = new Seldom();
 
   /** Throws an Error that says what to do where it cannot be opened. */
   constructor(options: LogFileOptions) {
@@ -69,9 +68,7 @@ export class LogFile {
   }
 
   #tell(reason: string): void {
-    const nowMs = performance.now();
-    if (nowMs - this.#toldMs < TELL_MS) return;
-    this.#toldMs = nowMs;
+    if (this.#tellings.due() === null) return;
     try {
       const { path } = this.#options;
       writeSync(

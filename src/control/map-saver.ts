@@ -71,8 +71,8 @@ export class MapSaver {
     const isFailing = this.#saidSec !== undefined;
     const isDue =
       nowSec - this.#savedSec >= (isFailing ? RETRY_SEC : SAVE_SEC) ||
-      (!isFailing && (this.#store.isLong || this.#isFileGone(nowSec)));
-    if ((this.#isClockSet() || isDue) && mapCount > 0) {
+      (!isFailing && (this.#store.isLong || this.#isFileGone(nowSec, mapCount)));
+    if ((this.#isClockSet(mapCount) || isDue) && mapCount > 0) {
       this.save().catch((error: unknown) => this.#noteFailure(error));
     }
   }
@@ -88,7 +88,7 @@ export class MapSaver {
   }
 
   /** A file that was removed takes what is written to it, and keeps nothing of it. */
-  #isFileGone(nowSec: number): boolean {
+  #isFileGone(nowSec: number, mapCount: number): boolean {
     if (nowSec - this.#lookedSec < RETRY_SEC) return false;
     this.#lookedSec = nowSec;
     try {
@@ -99,17 +99,17 @@ export class MapSaver {
     }
     this.#options.log.error(
       { event: 'dynamic-map-gone' },
-      `somebody has removed or replaced the files in ${this.#folder}: dynamic.map is written anew`,
+      `somebody has removed or replaced the files in ${this.#folder}: ${mapCount > 0 ? 'dynamic.map is written anew' : 'they are made anew with the next map'}`,
     );
     return true;
   }
 
   /** All times in the files are to be by the same clock. */
-  #isClockSet(): boolean {
+  #isClockSet(mapCount: number): boolean {
     const offsetMs = wallOffsetMs();
     const stepMs = offsetMs - this.#wallOffsetMs;
     this.#wallOffsetMs = offsetMs;
-    if (Math.abs(stepMs) < CLOCK_STEP_MS) return false;
+    if (Math.abs(stepMs) < CLOCK_STEP_MS || mapCount === 0) return false;
     this.#options.log.warn(
       { event: 'clock-set', stepSec: Math.round(stepMs / 1000) },
       `the wall clock was set by ${Math.round(stepMs / 1000)} seconds: maps live on as they are, and dynamic.map is written anew`,

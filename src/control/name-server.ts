@@ -17,7 +17,12 @@ export type NameServerConfig = Pick<GatewayConfig, 'dns64' | 'pref64' | 'wkpfStr
 
 /** Whether two configurations differ in nothing that DNS64 depends on. */
 export function isSameNameServer(a: NameServerConfig, b: NameServerConfig): boolean {
-  const of = ({ dns64, pref64, wkpfStrict }: NameServerConfig) => ({ dns64, pref64, wkpfStrict });
+  const of = ({ dns64, pref64, wkpfStrict, pool4 }: NameServerConfig) => ({
+    dns64,
+    pref64,
+    wkpfStrict,
+    pool4,
+  });
   return isDeepStrictEqual(of(a), of(b));
 }
 

@@ -15,6 +15,7 @@ import { MapPublisher } from './map-publisher.js';
 import { unixNow } from './map-saver.js';
 import { DynamicPool, type LineProblem, type StoredEntry } from './pool/dynamic-pool.js';
 import { allowedHosts, type EffectiveConfig, reservedAddresses } from './settings.js';
+import type { Sliced } from './slices.js';
 
 const DORMANT_SEC = 14 * 86400;
 /** Maps looked at in one go, so that DNS is served in between. */
@@ -117,6 +118,11 @@ export class PoolKeeper {
 
   #isExplicit(host: Address6): boolean {
     return this.#table.find6(...host) >= 0;
+  }
+
+  /** After `adopt`: the lines of the maps that live, where they are to be logged from now on. */
+  logMaps(): Sliced<void> {
+    return this.#mapLog.resume();
   }
 
   /** Once all workers know the explicit maps: one that did not yet may have asked for the host of one. */

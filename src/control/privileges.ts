@@ -7,13 +7,13 @@ import {
   fchownSync,
   lchownSync,
   lstatSync,
-  mkdirSync,
   openSync,
   readdirSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import native from '#native';
 import type { GatewayConfig, LogDestination } from './config/types.js';
+import { makeFolder } from './folder.js';
 import { findIdentity, type Identity } from './identity.js';
 
 /** Numbers of capabilities (linux/capability.h). */
@@ -176,7 +176,7 @@ function mayUse(file: string, mode: number): boolean {
  * is in it may be links of theirs to files of others.
  */
 function giveFolder(folder: string, { uid, gid }: Identity): void {
-  mkdirSync(folder, { recursive: true });
+  makeFolder(folder);
   const { uid: owner } = lstatSync(folder);
   if (owner === uid) return;
   const entries = readdirSync(folder, { withFileTypes: true });

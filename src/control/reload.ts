@@ -37,6 +37,8 @@ export interface ReloadSurroundings {
   readonly effective: (config: GatewayConfig) => EffectiveConfig;
   readonly openControl: (config: GatewayConfig) => Promise<ControlSocket>;
   readonly startHttp: (config: GatewayConfig) => Promise<HttpService>;
+  /** Something of the device's set-up in force is missing. */
+  readonly onSetUpFailed: (error: unknown) => void;
   /** See Dns64Options. */
   readonly giveWay: () => void;
 }
@@ -91,8 +93,14 @@ export class Reload {
     await this.#steps.do({
       apply: () => netdev.extend(next, log),
       undo: async () => {
-        await netdev.extend(old, log);
-        await netdev.reduce(old, log);
+        try {
+          await netdev.extend(old, log);
+        } catch (error) {
+          this.#around.onSetUpFailed(error);
+          throw error;
+        } finally {
+          await netdev.reduce(old, log);
+        }
       },
       commit: () => {
         this.#parts.kernelSide = next;
@@ -102,9 +110,14 @@ export class Reload {
   }
 
   async #prepareDns64(before: GatewayConfig, after: GatewayConfig): Promise<void> {
-    if (isSameNameServer(before, after) && this.#parts.dns64?.isAdjusted !== true) return;
+    const { dns64 } = this.#parts;
+    if (isSameNameServer(before, after) && dns64?.isAdjusted !== true) {
+      // Somebody may have freed the port that it found taken.
+      this.#steps.atCommit(() => dns64?.listenAgain());
+      return;
+    }
     const { log, giveWay } = this.#around;
-    const ready = await this.#steps.prepare(() => prepareNameServer(this.#parts.dns64, after, log, giveWay));
+    const ready = await this.#steps.prepare(() => prepareNameServer(dns64, after, log, giveWay));
     this.#steps.atCommit(async () => {
       this.#parts.dns64 = await ready.commit();
     });
@@ -135,8 +148,11 @@ export class Reload {
   }
 
   async #prepareHttp(before: GatewayConfig, after: GatewayConfig): Promise<void> {
-    if (isDeepStrictEqual(before.http, after.http)) return;
     const { http } = this.#parts;
+    if (isDeepStrictEqual(before.http, after.http)) {
+      this.#steps.atCommit(() => http?.listenAgain());
+      return;
+    }
     if (after.http.listen.length === 0) {
       this.#steps.atCommit(async () => {
         this.#parts.http = undefined;

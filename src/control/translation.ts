@@ -133,6 +133,7 @@ export class Translation implements Dataplane {
   static async start(config: EffectiveConfig, options: TranslationOptions): Promise<Translation> {
     const translation = new Translation(config, await buildPrefixTables(config.maps), options);
     try {
+      if (translation.#keeper !== undefined) await inSlices(translation.#keeper.logMaps());
       await translation.#workers.start();
     } catch (error) {
       await translation.stop();
@@ -216,9 +217,11 @@ export class Translation implements Dataplane {
     // Who has asked while there was no pool will not ask again.
     this.answerWaiting();
     keeper?.settle();
-    if (before === undefined || before === keeper) return;
-    keeper?.noteUse(before);
-    before.close();
+    if (before !== undefined && before !== keeper) {
+      keeper?.noteUse(before);
+      before.close();
+    }
+    if (keeper !== undefined) await inSlices(keeper.logMaps());
   }
 
   /** Answers workers that ask for a map now; see Assigner.answerWaiting. */
@@ -233,7 +236,12 @@ export class Translation implements Dataplane {
 
   /** Writes dynamic.map anew. Rejects where it cannot; nothing is lost then. */
   async save(): Promise<void> {
-    if (this.#keeper !== undefined) await this.#saver?.save();
+    if (this.keepsMaps) await this.#saver?.save();
+  }
+
+  /** Whether there are dynamic maps, and a dynamic.map for them. */
+  get keepsMaps(): boolean {
+    return this.#keeper !== undefined && this.#saver !== null;
   }
 
   /** How many maps dynamic.map holds once it is saved. */

@@ -15,10 +15,17 @@
  * u (bits 64 to 71) and the suffix are zero when written and ignored when read.
  */
 import type { Address6, Prefix4, Prefix6 } from './address.js';
-import { prefix4Contains } from './address.js';
+import { parsePrefix6, prefix4Contains } from './address.js';
 
 /** The prefix lengths of RFC 6052 section 2.2. */
 export const PREF64_LENGTHS: readonly number[] = [32, 40, 48, 56, 64, 96];
+
+/** Reads a prefix of RFC 6052 section 2.2: of an allowed length, bits 64 to 71 zero. Null where it is none. */
+export function readPref64(text: string): Prefix6 | null {
+  const prefix = parsePrefix6(text);
+  if (prefix === null || !PREF64_LENGTHS.includes(prefix.length)) return null;
+  return prefix.address[2] >>> 24 === 0 ? prefix : null;
+}
 
 /** The Well-Known Prefix, RFC 6052 section 2.1. */
 export const WELL_KNOWN_PREFIX: Prefix6 = { address: [0x0064ff9b, 0, 0, 0], length: 96 };

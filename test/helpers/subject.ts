@@ -63,6 +63,7 @@ export class TestSubject implements Subject {
             forwarders: [],
             forwarderStates: [{ name: '192.0.2.53:53', isDown: false, latency: new Histogram([0.01, 1]) }],
             failures: [],
+            prefixes: config.pref64 === null ? [] : [config.pref64],
             cacheStats: () => ({
               sizeBytes: 1000,
               answers: { entries: 3, usedBytes: 300 },

@@ -120,7 +120,7 @@ test('reload by nat64ctl: what a dry run foretells is what happens; the socket a
   lab.configure('control-group = "no-such-group"\n');
   const unknown = await lab.run(lab.gateway, process.execPath, [CTL, '--socket', socket(), 'reload']);
   assert.deepEqual([unknown.status, unknown.stdout], [1, '']);
-  assert.match(unknown.stderr, /nat64d\.toml: control-group: 'no-such-group': there is no such group/);
+  assert.match(unknown.stderr, /nat64d\.toml: control-group: there is no group 'no-such-group'/);
   assert.equal(gateway.events('reloaded').length, 1);
 
   // A reload that closes the socket is answered all the same.

@@ -12,10 +12,10 @@ const FEW_BURSTS = 1000;
 let lab: Lab;
 afterEach(() => lab.close());
 
-async function start(): Promise<GatewayProcess> {
+async function start(args: string[] = []): Promise<GatewayProcess> {
   lab = new Lab();
   lab.ip(lab.server, `route add ${CLIENT4} via 203.0.113.1`);
-  return lab.startGateway({ toml: MAP });
+  return lab.startGateway({ toml: MAP, args });
 }
 
 async function pings(address = under(PUBLIC4)): Promise<boolean> {
@@ -39,6 +39,33 @@ test('a device that is set down is reported, and costs nothing; set up again it 
   assert.equal(gateway.events('device-down').length, 1, 'said once');
   lab.ip(lab.gateway, 'link set nat64 up');
   await gateway.waitFor('device-up');
+  assert.equal(await lab.snapshot(), before);
+  assert.ok(await pings());
+  await stopCalm(gateway);
+});
+
+test('a set-up that the kernel refuses is a problem that is told, and is tried again until it succeeds', async () => {
+  // Ten seconds of the gateway's are one.
+  const gateway = await start(['--test-clock-rate', '10']);
+  const before = await lab.snapshot();
+  const ready = () => lab.run(lab.gateway, 'curl', ['-s', 'http://127.0.0.1:6464/readyz']);
+  const isIpv6Disabled = (value: 0 | 1) =>
+    lab.run(lab.gateway, 'sh', ['-c', `echo ${value} > /proc/sys/net/ipv6/conf/nat64/disable_ipv6`]);
+  assert.equal((await ready()).stdout, 'ready\n');
+  lab.ip(lab.gateway, 'link set nat64 down');
+  await gateway.waitFor('device-down');
+  await isIpv6Disabled(1);
+  lab.ip(lab.gateway, 'link set nat64 up');
+  assert.match((await gateway.waitFor('set-up-failed')).msg, /IPv6 seems to be disabled/);
+  assert.match(
+    (await ready()).stdout,
+    /nat64 is not set up \(.*IPv6.*\); it is tried again every 10 seconds/s,
+  );
+  await sleep(2500);
+  assert.equal(gateway.events('set-up-failed').length, 1, 'said once');
+  await isIpv6Disabled(0);
+  await gateway.waitFor('device-up');
+  assert.equal((await ready()).stdout, 'ready\n');
   assert.equal(await lab.snapshot(), before);
   assert.ok(await pings());
   await stopCalm(gateway);

@@ -1,5 +1,6 @@
 /** Starting, stopping, dying, expiring. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
@@ -175,14 +176,33 @@ test('a device made without multi_queue is served by one worker, and stays', asy
   assert.doesNotMatch(lab.ip(lab.gateway, 'addr show nat64'), /inet/);
 });
 
-test('a taken DNS port is a loud error that names what to do, and NAT64 runs on; required makes it fatal', async () => {
-  await lab.serve(lab.gateway, 'dns-server');
+test('a taken DNS port is a loud error that names what to do, and NAT64 runs on; required makes it fatal; SIGHUP tries again', async () => {
+  const other = await lab.serve(lab.gateway, 'dns-server');
   const gateway = await lab.startGateway();
   const failure = await gateway.waitFor('dns64-listen-failed');
   assert.match(failure.msg, /taken by node \(pid \d+\)/);
   assert.match(failure.msg, /key "listen" of \[dns64\]/);
   assert.ok(await pings());
-  assert.equal(await gateway.stop(), 0);
+  const failed = gateway.events('dns64-listen-failed').length;
+  gateway.child.kill('SIGHUP');
+  await gateway.waitFor('reloaded');
+  assert.equal(gateway.events('dns64-listen-failed').length, 2 * failed, 'said again');
+  assert.equal(gateway.events('dns64-listening').length, 0);
+  const gone = once(other, 'close');
+  other.kill();
+  await gone;
+  gateway.child.kill('SIGHUP');
+  await gateway.waitFor('dns64-listening');
+  assert.equal(gateway.events('dns64-listen-failed').length, 2 * failed);
+  while (gateway.events('dynamic-map-written').length < 2) await sleep(20);
+  // One that comes too late is about nothing.
+  gateway.child.kill('SIGTERM');
+  await gateway.waitFor('stopping');
+  gateway.child.kill('SIGHUP');
+  assert.equal(await gateway.exited, 0);
+  assert.equal(gateway.events('reload-failed').length, 0);
+  assert.equal(gateway.events('dynamic-map-written').length, 2);
+  await lab.serve(lab.gateway, 'dns-server');
   const fatal = await lab.startGateway({ isFailing: true, toml: '[dns64]\nrequired = true\n' });
   assert.equal(await fatal.exited, 1);
   assert.match(fatal.output.join('\n'), /taken by node \(pid \d+\)/);

@@ -16,6 +16,7 @@ export function showStatus(status: Status): string {
     ['up', formatDuration(status.uptimeSec)],
     ['configuration', status.configFile],
     ['device', status.device],
+    ...(status.deviceProblem === null ? [] : [['', status.deviceProblem] as const]),
     ['workers', `${busy}${workers.restarts === 0 ? '' : `, ${workers.restarts} replaced since the start`}`],
     ['offloads', status.offloads.join(' ') || 'none'],
     ['coalescing', joined],

@@ -10,7 +10,7 @@ import {
   parsePrefix4,
   parsePrefix6,
 } from '../../wire/address.js';
-import { PREF64_LENGTHS } from '../../wire/rfc6052.js';
+import { readPref64 } from '../../wire/rfc6052.js';
 import { PREF64_MAX_LIFETIME_SEC } from '../../wire/router-discovery.js';
 import { readCertificates } from './certificates.js';
 import { FORWARDER_ALLOWED, readForwarder } from './forwarder.js';
@@ -106,13 +106,6 @@ const socketAddress = text(
   (value) => readSocketAddress(value),
   "it must be an address, or an address and a port as in '192.0.2.1:53' or '[2001:db8::1]:53'",
 );
-
-function readPref64(value: string): Prefix6 | null {
-  const prefix = parsePrefix6(value);
-  if (prefix === null || !PREF64_LENGTHS.includes(prefix.length)) return null;
-  // RFC 6052 section 2.2: bits 64 to 71 are zero.
-  return prefix.address[2] >>> 24 === 0 ? prefix : null;
-}
 
 /** An IPv4 address is a /32. */
 export function readMap4(value: string): Prefix4 | null {

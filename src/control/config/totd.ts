@@ -1,7 +1,7 @@
 /** totd.conf: what totd's DNS64 is told, as far as it is not about totd's own process. */
 import { isIP } from 'node:net';
-import { maskAddress6, type Prefix6, parseAddress6, parsePrefix6 } from '../../wire/address.js';
-import { PREF64_LENGTHS, WELL_KNOWN_PREFIX } from '../../wire/rfc6052.js';
+import { maskAddress6, type Prefix6, parseAddress6 } from '../../wire/address.js';
+import { readPref64, WELL_KNOWN_PREFIX } from '../../wire/rfc6052.js';
 import { plainForwarder } from './forwarder.js';
 import { readInterfaceName } from './interface-name.js';
 import { ConfigError, type Problem } from './problem.js';
@@ -41,9 +41,9 @@ function readNumber(word: Word | undefined, max: number): number | null {
 /** The first 96 bits of an address, or a prefix of RFC 6052 with its length. */
 export function readTotdPrefix(text: string): Prefix6 | null {
   const address = parseAddress6(text);
+  // totd takes any 96 bits, those of older translators too: RFC 6052 has 64 to 71 zero.
   if (address !== null) return { address: [address[0], address[1], address[2], 0], length: 96 };
-  const prefix = parsePrefix6(text);
-  return prefix !== null && PREF64_LENGTHS.includes(prefix.length) ? prefix : null;
+  return readPref64(text);
 }
 
 const KEYWORDS: Readonly<Record<string, Take>> = {

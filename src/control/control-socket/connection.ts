@@ -180,7 +180,10 @@ export class Connection {
       get isFull() {
         return socket.writableNeedDrain;
       },
-      onceRead: (then) => void socket.once('drain', then),
+      onceRead: (then) => {
+        socket.once('drain', then);
+        return () => void socket.off('drain', then);
+      },
     };
     this.#subscriptions.set(subscription, startSubscription(given, surroundings, outlet));
     return { subscription };

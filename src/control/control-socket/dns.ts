@@ -1,7 +1,7 @@
 /** What the control socket asks of DNS64. */
 import { isDeepStrictEqual } from 'node:util';
-import { formatPrefix6, parsePrefix6 } from '../../wire/address.js';
-import { PREF64_LENGTHS } from '../../wire/rfc6052.js';
+import { formatPrefix6 } from '../../wire/address.js';
+import { PREF64_LENGTHS, readPref64 } from '../../wire/rfc6052.js';
 import type { Dns64 } from '../dns64/index.js';
 import type { Subject } from '../inspect/subject.js';
 import { RequestError } from './protocol.js';
@@ -18,11 +18,11 @@ export function dns64Of(subject: Subject): Dns64 {
 export function dnsPrefixes(dns64: Dns64, change: 'add' | 'drop' | null, text: string) {
   const before = dns64.prefixes;
   if (change !== null) {
-    const prefix = parsePrefix6(text);
-    if (prefix === null || !PREF64_LENGTHS.includes(prefix.length)) {
+    const prefix = readPref64(text);
+    if (prefix === null) {
       throw new RequestError(
         'bad-arguments',
-        `'${text}' is not a prefix of a NAT64; give one as in 2001:db8:64::/96, of length ${PREF64_LENGTHS.join(', ')}`,
+        `'${text}' is not a prefix of a NAT64; give one as in 2001:db8:64::/96, of length ${PREF64_LENGTHS.join(', ')}, bits 64 to 71 zero`,
       );
     }
     const others = before.filter((one) => !isDeepStrictEqual(one, prefix));

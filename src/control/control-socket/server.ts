@@ -1,8 +1,9 @@
 /** The control socket: a Unix socket in the run-dir, for its owner and one group. */
-import { execFileSync } from 'node:child_process';
-import { chownSync, lstatSync, mkdirSync, unlinkSync } from 'node:fs';
+import { chownSync, lstatSync, unlinkSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
+import { makeFolder } from '../folder.js';
+import { groupId } from '../identity.js';
 import { RateMeter } from '../inspect/rates.js';
 import type { Subject } from '../inspect/subject.js';
 import { CONNECTION_LIMITS, Connection, type ConnectionLimits } from './connection.js';
@@ -53,7 +54,7 @@ export class ControlSocket {
     if (Buffer.byteLength(path) > MAX_PATH_BYTES) {
       throw new Error(`${path}: a socket's path has at most ${MAX_PATH_BYTES} bytes; set a shorter run-dir`);
     }
-    mkdirSync(dirname(path), { recursive: true });
+    makeFolder(dirname(path));
     await removeStale(path);
     const control = new ControlSocket(options);
     await control.#listen(path);
@@ -167,21 +168,4 @@ function isAlive(path: string): Promise<boolean> {
 /** Throws, with what to do, where there is no such group. */
 export function checkGroup(group: string): void {
   groupId(group);
-}
-
-function groupId(group: string): number {
-  if (/^[0-9]+$/.test(group)) {
-    // The last one of 32 bits means none.
-    if (Number(group) < 0xffffffff) return Number(group);
-    throw new Error('there is no such group; numbers end at 4294967294');
-  }
-  try {
-    const line = execFileSync('getent', ['group', '--', group], {
-      encoding: 'utf8',
-      stdio: ['ignore', 'pipe', 'ignore'],
-    });
-    return Number(line.split(':')[2]);
-  } catch {
-    throw new Error('there is no such group; make it, or name another');
-  }
 }

@@ -59,8 +59,8 @@ export interface Outlet {
   send(event: unknown): void;
   /** It has not read the last event yet. */
   readonly isFull: boolean;
-  /** Calls back when it has, unless it goes before. */
-  onceRead(then: () => void): void;
+  /** Calls back when it has, unless it goes before, or what is returned is called. */
+  onceRead(then: () => void): () => void;
 }
 
 export interface Subscription {
@@ -123,6 +123,7 @@ class CaptureSubscription implements Subscription {
   readonly #capture: Capture;
   readonly #outlet: Outlet;
   #timer: NodeJS.Timeout | undefined;
+  #stopWaiting = () => {};
   #isOver = false;
 
   constructor(capture: Capture, outlet: Outlet) {
@@ -132,21 +133,26 @@ class CaptureSubscription implements Subscription {
   }
 
   finish(): object {
-    this.#isOver = true;
-    clearTimeout(this.#timer);
+    this.#stop();
     return this.#capture.end();
   }
 
   close(): void {
+    this.#stop();
+    this.#capture.close();
+  }
+
+  /** Nothing is to hold on to the rings, least of all a client that never reads. */
+  #stop(): void {
     this.#isOver = true;
     clearTimeout(this.#timer);
-    this.#capture.close();
+    this.#stopWaiting();
   }
 
   readonly #tell = (): void => {
     if (this.#isOver) return;
     if (this.#outlet.isFull) {
-      this.#outlet.onceRead(this.#tell);
+      this.#stopWaiting = this.#outlet.onceRead(this.#tell);
       return;
     }
     const chunk = this.#capture.read();

@@ -1,5 +1,4 @@
 /** Clients: their addresses, and who of them may ask. */
-import { networkInterfaces } from 'node:os';
 import {
   type Address6,
   equalAddress6,
@@ -12,6 +11,7 @@ import {
   parsePrefix6,
   UNSPECIFIED6,
 } from '../../wire/address.js';
+import { interfaces } from '../kernel-addresses.js';
 
 type Prefix = Prefix4 | Prefix6;
 
@@ -39,7 +39,7 @@ export const isUnspecified = (words: Address6): boolean =>
 /** The index of an interface by its name, or by itself; 0 where there is none. */
 function scopeOf(zone: string): number {
   if (/^[0-9]+$/.test(zone)) return Number(zone);
-  const addresses = networkInterfaces()[zone] ?? [];
+  const addresses = interfaces()[zone] ?? [];
   for (const one of addresses) if (one.family === 'IPv6' && one.scopeid !== 0) return one.scopeid;
   return 0;
 }

@@ -1,26 +1,19 @@
 /** Listeners on addresses that come and go: those of interfaces. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { SocketAddress } from '../config/types.js';
+import { keyOf, type ListenFailure } from '../listener-set.js';
 import type { Listener } from './server.js';
 import type { Log } from './upstream.js';
-
-/** What could not be listened on; the message says what to do. */
-interface Failure {
-  readonly address: SocketAddress;
-  readonly error: Error;
-}
 
 /** How often the kernel is asked for the addresses. */
 const PERIOD_MS = 1000;
 /** An address that is not there yet is no failure until then: an IPv6 one is tentative for a second or two (RFC 4862 section 5.4). */
 const TRIES_UNTIL_WARNING = 5;
 
-const keyOf = ({ address, port }: SocketAddress) => `${address} ${port}`;
-
 export class FollowedListeners {
   readonly #open = new Map<string, readonly Listener[]>();
   /** Tries without success, and what the last one met, by address. */
-  readonly #failed = new Map<string, { tries: number; failure: Failure }>();
+  readonly #failed = new Map<string, { tries: number; failure: ListenFailure }>();
   #following: Promise<void> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
@@ -28,7 +21,7 @@ export class FollowedListeners {
   constructor(
     private addresses: () => readonly SocketAddress[],
     private readonly log: Log,
-    private readonly listen: (address: SocketAddress) => Promise<readonly Listener[] | Failure>,
+    private readonly listen: (address: SocketAddress) => Promise<readonly Listener[] | ListenFailure>,
   ) {}
 
   get listening(): readonly SocketAddress[] {
@@ -36,7 +29,7 @@ export class FollowedListeners {
   }
 
   /** What there is and cannot be listened on. */
-  get failures(): readonly Failure[] {
+  get failures(): readonly ListenFailure[] {
     return [...this.#failed.values()].map(({ failure }) => failure);
   }
 
@@ -80,7 +73,7 @@ export class FollowedListeners {
     }
   }
 
-  #take(key: string, address: SocketAddress, result: readonly Listener[] | Failure): void {
+  #take(key: string, address: SocketAddress, result: readonly Listener[] | ListenFailure): void {
     if ('error' in result) {
       const tries = (this.#failed.get(key)?.tries ?? 0) + 1;
       this.#failed.set(key, { tries, failure: result });

@@ -102,6 +102,8 @@ export interface Dns64 {
   usePrefixes(prefixes: readonly Prefix6[]): void;
   /** Whether `usePrefixes` has made something else of it than its options say. */
   readonly isAdjusted: boolean;
+  /** Tries again where of `listen` it could not be listened; says what succeeds. */
+  listenAgain(): Promise<void>;
   /**
    * Listens where other options say, too; rejects where that, or another part of them, cannot be done. The sockets before stay open until
    * `commit`, which must be followed by `reload`.
@@ -379,6 +381,13 @@ export async function startDns64(options: Dns64Options): Promise<Dns64> {
     cacheEntries: (limit, name) => core.cache.entries(limit, name),
     flush: (name) => core.cache.flush(name),
     explain: async (name, type, how) => core.explain(name, type, how),
+    listenAgain: async () => {
+      for (const address of await listeners.retry())
+        log.info(
+          { event: 'dns64-listening', address },
+          `DNS64: listening on ${address.address} port ${address.port}`,
+        );
+    },
     prepare: async (changed) => {
       const refused = forwardersRefused(changed);
       if (refused.length > 0) throw new Error(refused.map(({ error }) => error.message).join('\n'));

@@ -1,10 +1,10 @@
 /** Which name servers to forward to. */
 import { readFileSync, statSync } from 'node:fs';
 import { isIP } from 'node:net';
-import { networkInterfaces } from 'node:os';
 import { equalAddress6, parseAddress6, UNSPECIFIED6 } from '../../wire/address.js';
 import { plainForwarder } from '../config/forwarder.js';
 import type { ForwarderConfig, SocketAddress } from '../config/types.js';
+import { interfaces } from '../kernel-addresses.js';
 
 const DNS_PORT = 53;
 /** How often resolv.conf is read again: programs write it in place, rename another one to it, or to what it is a link to. */
@@ -112,8 +112,8 @@ export function withoutOurselves(
   candidates: readonly ForwarderConfig[],
   listen: readonly SocketAddress[],
 ): Forwarders {
-  const interfaces = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
-  const local = new Set(interfaces.map((one) => canonical(one.address)));
+  const addresses = Object.values(interfaces()).flatMap((some) => some ?? []);
+  const local = new Set(addresses.map((one) => canonical(one.address)));
   return {
     forwarders: candidates.filter((one) => !isOurs(one, listen, local)),
     ourselves: candidates.filter((one) => isOurs(one, listen, local)),

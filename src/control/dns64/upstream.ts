@@ -10,6 +10,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { ForwarderConfig } from '../config/types.js';
 import type { Histogram } from '../inspect/histogram.js';
+import { Seldom } from '../seldom.js';
 import { Deadline, Deadlines } from './deadlines.js';
 import { Forwarder, type TransportOptions } from './forwarder.js';
 import { CLASS_IN, TYPE_NS } from './message.js';
@@ -53,8 +54,6 @@ export interface UpstreamOptions extends TransportOptions {
 const MAX_PENDING = 10_000;
 /** Tries whose question has its answer and which are still waited on, to see whether their forwarder lives. */
 const MAX_LINGERING = 1000;
-/** That our own queries come back is said once in this time. */
-const LOOP_WARNING_MS = 60_000;
 /** Without RD: a resolver says at once what it knows itself, or that it will not. Any answer is one. */
 const ROOT_NS: Question = {
   question: Buffer.from([0, 0, TYPE_NS, 0, CLASS_IN]),
@@ -95,7 +94,7 @@ export class Upstream {
   readonly #leaving = new Set<Forwarder>();
   readonly #asks = new Set<Ask>();
   #lingering = 0;
-  #loopWarnedMs = Number.NEGATIVE_INFINITY;
+  readonly #loopWarnings = new Seldom();
   #closed = false;
 
   constructor(
@@ -188,9 +187,7 @@ export class Upstream {
       .flatMap(({ attempts }) => attempts)
       .find((one) => one.isFor(id, question));
     if (attempt === undefined) return false;
-    const nowMs = performance.now();
-    if (nowMs - this.#loopWarnedMs >= LOOP_WARNING_MS) {
-      this.#loopWarnedMs = nowMs;
+    if (this.#loopWarnings.due() !== null) {
       this.log.warn(
         { event: 'dns64-loop', forwarder: attempt.forwarder.config },
         `queries to the forwarder ${attempt.forwarder.name} come back to DNS64 itself. Change the key "forwarders" of [dns64], or what redirects them.`,

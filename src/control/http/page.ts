@@ -53,6 +53,11 @@ export class StatusPage {
 
   close(): void {
     clearInterval(this.#timer);
+    this.endStreams();
+  }
+
+  /** Cuts off whoever is being told what happens. */
+  endStreams(): void {
     for (const { response } of this.#streams) response.destroy();
   }
 

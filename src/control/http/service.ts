@@ -60,8 +60,7 @@ export class HttpService {
   static async start(options: HttpOptions): Promise<HttpService> {
     const service = new HttpService(options);
     await service.#listeners.start(options.listen);
-    for (const { error } of service.failures)
-      options.log.warn({ event: 'http-listen-failed', err: error }, error.message);
+    service.#noteFailures();
     return service;
   }
 
@@ -74,12 +73,29 @@ export class HttpService {
     return this.#listeners.failures;
   }
 
+  /** Tries again where it could not listen, and says what comes of it. */
+  async listenAgain(): Promise<void> {
+    for (const address of await this.#listeners.retry())
+      this.#options.log.info(
+        { event: 'http-listening', ...address },
+        `HTTP: listening on ${address.address} port ${address.port}`,
+      );
+    this.#noteFailures();
+  }
+
+  #noteFailures(): void {
+    for (const { error } of this.failures)
+      this.#options.log.warn({ event: 'http-listen-failed', err: error }, error.message);
+  }
+
   /** Listens where another configuration says, too; rejects, with every reason, where it cannot. */
   async prepare(config: HttpConfig): Promise<Ready> {
     const listeners = await this.#listeners.prepare(config.listen);
     return {
       undo: () => listeners.undo(),
       commit: () => {
+        // Who was let in by the token before is not let in for good.
+        if (config.token !== this.#options.token) this.#page.endStreams();
         this.#options = { ...this.#options, ...config };
         this.#names = namesOf(config);
         return listeners.commit();

@@ -20,6 +20,8 @@ export interface Status {
   readonly uptimeSec: number;
   readonly configFile: string;
   readonly device: string;
+  /** Why nothing can pass it; null where it can. */
+  readonly deviceProblem: string | null;
   readonly workers: { readonly count: number; readonly running: number; readonly restarts: number };
   readonly offloads: readonly string[];
   readonly coalescing: 'none' | 'tcp' | 'all';
@@ -89,6 +91,7 @@ export function statusOf(subject: Subject, { intervalSec, perSec }: Rates): Stat
     uptimeSec: (performance.now() - subject.startedMs) / 1000,
     configFile: config.file,
     device: subject.device,
+    deviceProblem: subject.deviceProblem,
     workers: {
       count: workers.length,
       running: workers.filter(({ isRunning }) => isRunning).length,
@@ -144,12 +147,10 @@ function advertiseStatus({ name, trouble, contents }: Advertiser): AdvertiseStat
   };
 }
 
-function dns64Status({ dns64, config }: Subject): Dns64Status | null {
+function dns64Status({ dns64 }: Subject): Dns64Status | null {
   if (dns64 === undefined) return null;
-  const own = config.dns64.pref64s.map(({ prefix }) => prefix);
-  const pref64s = own.length === 0 && config.pref64 !== null ? [config.pref64] : own;
   return {
-    pref64s: pref64s.map(formatPrefix6),
+    pref64s: dns64.prefixes.map(formatPrefix6),
     listening: dns64.listening.map(showSocketAddress),
     forwarders: dns64.forwarders.map(showForwarder),
     failures: dns64.failures.map(({ error }) => error.message),

@@ -90,8 +90,10 @@ export class Masquerade {
   async change(rule: MasqueradeRule): Promise<void> {
     this.#rule = rule;
     const text = changeText(rule);
+    // A child that makes its table now was given the rule before this.
+    await this.#restarting;
     if (this.#child === null) {
-      // A child that is being started anew takes the new rule.
+      // One that is started later takes the new rule.
       if (this.#plain) await run(WHAT, 'nft', ['-f', '-'], { input: text });
       return;
     }

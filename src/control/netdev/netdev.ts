@@ -107,9 +107,12 @@ export class Netdev {
     }
     const before = [...this.#routes];
     this.#routes.clear();
-    await this.extend(settings, log);
-    // Those that the kernel has kept are ours as before.
-    for (const [prefix, source] of before) if (!this.#routes.has(prefix)) this.#routes.set(prefix, source);
+    try {
+      await this.extend(settings, log);
+    } finally {
+      // Those that the kernel has kept are ours as before, and whatever fails, those that are to be set yet.
+      for (const [prefix, source] of before) if (!this.#routes.has(prefix)) this.#routes.set(prefix, source);
+    }
   }
 
   /** Takes down what we had set up and these settings have no more. What fails is logged. */
@@ -123,12 +126,18 @@ export class Netdev {
       }
     }
     await inSlices(collect());
-    try {
-      await this.#removeRoutes(settings.device, (prefix) => !routes.has(prefix));
-      await this.#removeAddresses(settings.device, (address) => !addresses.has(address));
-      if (settings.masquerade === false || settings.masqueradeSource === null) await this.#stopMasquerade();
-    } catch (error) {
-      log.warn((error as Error).message);
+    const isMasqueraded = settings.masquerade !== false && settings.masqueradeSource !== null;
+    // Each by itself: what one leaves behind is no reason to leave the others.
+    for (const removal of [
+      () => this.#removeRoutes(settings.device, (prefix) => !routes.has(prefix)),
+      () => this.#removeAddresses(settings.device, (address) => !addresses.has(address)),
+      () => (isMasqueraded ? undefined : this.#stopMasquerade()),
+    ]) {
+      try {
+        await removal();
+      } catch (error) {
+        log.warn((error as Error).message);
+      }
     }
     if (!settings.forwarding && this.#isForwarding) {
       this.#isForwarding = false;

@@ -8,7 +8,6 @@
 import {
   closeSync,
   fsyncSync,
-  mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -19,6 +18,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { makeFolder } from '../folder.js';
 import { NetdevError, type NetdevLog } from './command.js';
 
 /** A value that we set, or that the kernel set with it. The path is below /proc/sys. */
@@ -145,7 +145,7 @@ function isChange({ original, set }: SysctlChange): boolean {
 function keepOriginals(runDir: string, changes: readonly SysctlChange[]): void {
   const file = sysctlFile(runDir);
   try {
-    mkdirSync(runDir, { recursive: true });
+    makeFolder(runDir);
     const fd = openSync(`${file}.new`, 'w', 0o600);
     try {
       writeFileSync(fd, `${JSON.stringify({ where: whereabouts(), changes }, null, 1)}\n`);

@@ -19,7 +19,6 @@ import {
   fsync,
   fsyncSync,
   ftruncateSync,
-  mkdirSync,
   openSync,
   readFileSync,
   readSync,
@@ -33,6 +32,7 @@ import { dirname } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { type Address6, formatAddress4, formatAddress6 } from '../../wire/address.js';
+import { makeFolder } from '../folder.js';
 import { formatEntries, parseEntries } from './dynamic-map-file.js';
 import type { LineProblem, PoolEntry, StoredEntry } from './dynamic-pool.js';
 
@@ -56,7 +56,8 @@ export class DynamicMapStore {
   #isTorn = false;
   #mapBytes = 0;
   #compacting: Promise<void> | undefined;
-  #isCompacting = false;
+  /** Under way, or waiting for that. */
+  #compactions = 0;
 
   /** @param file dynamic.map; its folder is made where it is missing */
   constructor(file: string) {
@@ -106,7 +107,7 @@ export class DynamicMapStore {
 
   /** Whether the journal is worth a compaction, and none is under way. */
   get isLong(): boolean {
-    return !this.#isCompacting && this.#journalBytes > Math.max(LONG_JOURNAL_BYTES, this.#mapBytes / 2);
+    return this.#compactions === 0 && this.#journalBytes > Math.max(LONG_JOURNAL_BYTES, this.#mapBytes / 2);
   }
 
   /**
@@ -117,11 +118,11 @@ export class DynamicMapStore {
    */
   compact(entries: Iterable<PoolEntry>, nowSec: number, unixNowSec: number): Promise<void> {
     const before = this.#compacting?.catch(() => {}) ?? Promise.resolve();
-    this.#isCompacting = true;
+    this.#compactions++;
     this.#compacting = before
       .then(() => this.#compact(entries, unixNowSec - nowSec))
       .finally(() => {
-        this.#isCompacting = false;
+        this.#compactions--;
       });
     return this.#compacting;
   }
@@ -170,7 +171,7 @@ export class DynamicMapStore {
   }
 
   #openJournal(): void {
-    mkdirSync(dirname(this.#file), { recursive: true });
+    makeFolder(dirname(this.#file));
     const content = readFile(this.#journalFile);
     this.#journal = openSync(this.#journalFile, 'a', 0o644);
     this.#journalBytes = content.length;
@@ -179,7 +180,7 @@ export class DynamicMapStore {
 
   async #compact(entries: Iterable<PoolEntry>, clockOffsetSec: number): Promise<void> {
     const folder = dirname(this.#file);
-    mkdirSync(folder, { recursive: true });
+    makeFolder(folder);
     this.#setJournalAside();
     const temporary = `${this.#file}.new`;
     try {

@@ -16,6 +16,7 @@ import {
 } from '../../wire/router-discovery.js';
 import { type Link, linkOf } from '../kernel-addresses.js';
 import type { Log } from '../log.js';
+import { Seldom } from '../seldom.js';
 import { goodbyeTo, withdrawing } from './contents.js';
 import { Schedule } from './schedule.js';
 import { type Received, RouterSocket } from './socket.js';
@@ -53,6 +54,7 @@ export class Advertiser {
   /** Why nothing is sent, or null, as it was said last. */
   #trouble: string | null | undefined;
   #contradicted: number | null = null;
+  readonly #contradictions = new Seldom();
 
   constructor(
     readonly name: string,
@@ -201,10 +203,14 @@ export class Advertiser {
     const other = routerLifetimeOf(message, length, hopLimit);
     const ours = this.#contents.routerLifetimeSec;
     if (other === null || other === ours || other === this.#contradicted) return;
+    // Anybody on the link can send these as fast as he likes, from our address and with another lifetime each.
+    const left = this.#contradictions.due();
+    if (left === null) return;
     this.#contradicted = other;
+    const more = left === 0 ? '' : ` (and ${left} more with another one since that was said last)`;
     this.#options.log.warn(
       { event: 'advertise-contradicted', interface: this.name, routerLifetimeSec: other },
-      `another program on this machine advertises on ${this.name} with router lifetime ${other}, and we with ${ours}: hosts follow whom they heard last; give advertise.router-lifetime the same value, or let one of the two do it all`,
+      `another program on this machine advertises on ${this.name} with router lifetime ${other}${more}, and we with ${ours}: hosts follow whom they heard last; give advertise.router-lifetime the same value, or let one of the two do it all`,
     );
   }
 

@@ -66,3 +66,30 @@ test('an address and all addresses exclude each other: the old one goes first, a
   await (await set.prepare([at('192.0.2.1')])).commit();
   assert.deepEqual(open(), ['192.0.2.1 53']);
 });
+
+test('one that made way and cannot be opened again is a failure, and is tried again', async () => {
+  const { set, open, taken } = machine('192.0.2.9 53');
+  await set.start([at('0.0.0.0')]);
+  const changing = set.prepare([at('192.0.2.1'), at('192.0.2.9')]);
+  taken.push('0.0.0.0 53');
+  await assert.rejects(changing, /192\.0\.2\.9 53 is taken$/);
+  assert.deepEqual(
+    set.failures.map(({ error }) => error.message),
+    ['0.0.0.0 53 is taken'],
+  );
+  taken.length = 0;
+  assert.deepEqual(await set.retry(), [at('0.0.0.0')]);
+  assert.deepEqual([open(), set.failures], [['0.0.0.0 53'], []]);
+});
+
+test('what failed is tried again by itself: the rest stays as it is', async () => {
+  const { set, open, taken } = machine('192.0.2.8 53', '192.0.2.9 53');
+  await set.start([at('192.0.2.1'), at('192.0.2.8'), at('192.0.2.9')]);
+  taken.shift();
+  assert.deepEqual(await set.retry(), [at('192.0.2.8')]);
+  assert.deepEqual(open(), ['192.0.2.1 53', '192.0.2.8 53']);
+  assert.deepEqual(
+    set.failures.map(({ address }) => address),
+    [at('192.0.2.9')],
+  );
+});

@@ -8,6 +8,7 @@ import { silent } from '#nat64d/control/log.js';
 import { CLOCK_START_SEC } from '#nat64d/control/pool/clock-start.js';
 import { PoolKeeper } from '#nat64d/control/pool-keeper.js';
 import type { EffectiveConfig } from '#nat64d/control/settings.js';
+import { atOnce } from '#nat64d/control/slices.js';
 import { createPrefixTable } from '#nat64d/shm/prefix-table.js';
 import { createSharedState } from '#nat64d/shm/shared-state.js';
 import { formatAddress4, type Prefix4 } from '#nat64d/wire/address.js';
@@ -42,11 +43,17 @@ function setUp() {
       const keeper = new PoolKeeper(config.pool4 as Prefix4, config, surroundings);
       if (before !== undefined) keeper.inherit(before);
       keeper.adopt(config, createPrefixTable(config.maps, 6));
+      atOnce(keeper.logMaps());
       return keeper;
     },
-    adopt(keeper: PoolKeeper, toml: string) {
+    /** Up to the lines of the maps that live. */
+    begin(keeper: PoolKeeper, toml: string) {
       const config = configOf(toml);
       keeper.adopt(config, createPrefixTable(config.maps, 6));
+    },
+    adopt(keeper: PoolKeeper, toml: string) {
+      this.begin(keeper, toml);
+      atOnce(keeper.logMaps());
     },
     pass: (seconds: number) => {
       nowSec += seconds;
@@ -89,6 +96,46 @@ test('off it says nothing; turned on it names what lives, once', () => {
   assert.deepEqual(on.taken(), []);
   on.adopt(keeper, '');
   keeper.drop(keeper.pool.lookup(HOST));
+  assert.deepEqual(on.taken(), []);
+});
+
+test('what ends, starts, or ends and starts again between two slices is told once, in order', () => {
+  const on = setUp();
+  const keeper = on.start('pool4 = "10.64.0.0/24"\nmax-maps-per-64 = 0\n');
+  const host = (i: number) => address6(`2001:db8:1::${i.toString(16)}`);
+  const assign = (i: number) => keeper.pool.assign(host(i), on.now());
+  const shown = (i: number) =>
+    `2001:db8:1::${i.toString(16)} ${formatAddress4(keeper.pool.addressOf(keeper.pool.lookup(host(i))))}`;
+  for (let i = 1; i <= 100; i++) assign(i);
+  on.begin(keeper, `pool4 = "10.64.0.0/24"\nmax-maps-per-64 = 0\n${ON}`);
+  assert.deepEqual(on.taken(), []);
+  const work = keeper.logMaps();
+  for (let i = 0; i < 100; i++) work.next();
+  const first = on.taken();
+  assert.ok(first.length > 10 && first.length < 90, `${first.length} lines`);
+  const byIndex = Array.from({ length: 100 }, (_, i) => i + 1).sort(
+    (a, b) => keeper.pool.lookup(host(a)) - keeper.pool.lookup(host(b)),
+  );
+  const [early = 0, late = 0] = [byIndex[0], byIndex.at(-1)];
+  const [earlyText, lateText] = [shown(early), shown(late)];
+  const ending = (i: number) => keeper.pool.drop(keeper.pool.lookup(host(i)));
+  ending(early);
+  ending(late);
+  assign(late);
+  assign(101);
+  assert.deepEqual(on.taken(), [
+    `map-ended ${earlyText}`,
+    `map-resumed ${lateText}`,
+    `map-ended ${lateText}`,
+    `map-started ${shown(late)}`,
+    `map-started ${shown(101)}`,
+  ]);
+  atOnce(work);
+  const rest = on.taken();
+  assert.equal(first.length + rest.length, 99);
+  assert.ok(rest.every((line) => line.startsWith('map-resumed ')));
+  assert.equal(new Set([...first, ...rest, `map-resumed ${lateText}`]).size, 100);
+  atOnce(keeper.logMaps());
   assert.deepEqual(on.taken(), []);
 });
 

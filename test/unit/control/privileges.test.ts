@@ -18,6 +18,7 @@ for (const [user, group, message] of [
   ['-n', undefined, /there is no user '-n'/],
   ['', undefined, /there is no user ''/],
   ['nobody', 'no-such-group', /there is no group 'no-such-group'/],
+  ['nobody', '4294967295', /there is no group '4294967295'/],
   ['nobody', '--help', /there is no group '--help'/],
 ] as const) {
   test(`user '${user}' and group '${group}' are refused`, () => {

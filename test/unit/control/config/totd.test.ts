@@ -18,6 +18,8 @@ const VALUES: readonly (readonly [string, (config: TotdConfig) => unknown, unkno
   ['forwarder ::1 port 65053', (c) => c.forwarders[1], { address: '::1', port: 65053 }],
   ['FORWARDER 127.0.0.1 PORT 5353 ; local', (c) => c.forwarders[1], { address: '127.0.0.1', port: 5353 }],
   ['prefix 2001:db8:1:ffff::', (c) => c.prefixes.map(formatPrefix6), ['2001:db8:1:ffff::/96']],
+  // As totd takes it, RFC 6052 or not.
+  ['prefix 2001:db8:1:ffff:ff00::', (c) => c.prefixes.map(formatPrefix6), ['2001:db8:1:ffff:ff00::/96']],
   ['prefix 2001:db8:1:ffff::1', (c) => c.prefixes.map(formatPrefix6), ['2001:db8:1:ffff::/96']],
   [
     'prefix 2001:db8::/32\nprefix 64:ff9b::',
@@ -49,6 +51,7 @@ const WRONG: readonly (readonly [string, string])[] = [
   ['forwarder ::1 port 0', 'f:2:20: forwarder: needs a number'],
   ['prefix 192.0.2.1', 'f:2:8: prefix: needs one IPv6 prefix'],
   ['prefix 2001:db8::/60', 'f:2:8: prefix: needs one IPv6 prefix'],
+  ['prefix 2001:db8:1:2:ff00::/96', 'f:2:8: prefix: needs one IPv6 prefix'],
   ['prefix', 'f:2:1: prefix: needs one IPv6 prefix'],
   ['port 0', 'f:2:6: port: needs a number'],
   ['port 53 54', 'f:2:9: port: needs a number'],

@@ -373,6 +373,13 @@ test('DNS: DNS64 is asked, and its errors are replies', async () => {
   await assert.rejects(client.request('dns-explain', { name: 'a..b' }), { message: /a\.\.b is no name/ });
 });
 
+test('DNS: the status shows the prefixes that answers are made under now, whatever the file says', async () => {
+  const prefixes = ['2001:db8:64::/96', '64:ff9b::/96'];
+  const { client } = await serve('', { prefixes: prefixes.map((text) => parsePrefix6(text) as Prefix6) });
+  const { dns64 } = (await client.request('status')) as Status;
+  assert.deepEqual(dns64?.pref64s, prefixes);
+});
+
 test('DNS: prefixes are listed, added and dropped, never the last one', async () => {
   const { client } = await serve('', {
     prefixes: [parsePrefix6('2001:db8:64::/96') as Prefix6],
@@ -391,6 +398,7 @@ test('DNS: prefixes are listed, added and dropped, never the last one', async ()
     ['drop', '2001:db8:64::/96', /answers are not made under 2001:db8:64::\/96/],
     ['drop', '64:ff9b::/96', /the last prefix/],
     ['add', '2001:db8::/33', /not a prefix of a NAT64/],
+    ['add', '2001:db8:1:2:ff00::/96', /not a prefix of a NAT64/],
     ['add', '', /not a prefix of a NAT64/],
     ['put', '64:ff9b::/96', /change/],
   ] as const)

@@ -168,6 +168,26 @@ test('with a token, nothing of the page is there without it', async () => {
   assert.equal(status, 200);
 });
 
+test('a stream ends with the token that it was opened with, and stays where the token does', async () => {
+  const url = await serve(new TestSubject(), { token: TOKEN });
+  const headers = { Authorization: `Bearer ${TOKEN}` };
+  const { body } = await fetch(`${url}/api/stream`, { headers });
+  const reader = (body as ReadableStream<Uint8Array>).getReader();
+  const reload = async (token: string) => {
+    const listen = [{ address: '127.0.0.1', port: 0 }];
+    await (await (service as HttpService).prepare({ listen, names: [], token })).commit();
+  };
+  await reload(TOKEN);
+  assert.equal((await reader.read()).done, false);
+  await reload(TOKEN.toUpperCase());
+  await reload(`${TOKEN}!`);
+  await assert.rejects(async () => {
+    while (!(await reader.read()).done);
+    throw new Error('ended');
+  });
+  assert.equal((await fetch(`${url}/api/stream`, { headers })).status, 401);
+});
+
 test('a fault in what is looked at is an error for who looks, said once in the log, and no end', async () => {
   const subject = new TestSubject();
   const errors: string[] = [];

@@ -34,6 +34,21 @@ test('what is written is read back, with times moved from the gateway clock to u
   );
 });
 
+test('while one compaction after another is under way the journal is not long enough for a third', async () => {
+  const store = new DynamicMapStore(join(folder, 'queued', 'dynamic.map'));
+  let isLongMeanwhile: boolean | undefined;
+  function* recording() {
+    for (let i = 0; i < 40_000; i++) store.record(i, address6('2001:db8::5'), 1_800_000_000);
+    isLongMeanwhile = store.isLong;
+    yield { ipv4: 5, host: address6('2001:db8::5'), lastUsedSec: 2_000_000, live: true };
+  }
+  const first = store.compact([], 2_000_000, 1_800_000_000);
+  await Promise.all([first, store.compact(recording(), 2_000_000, 1_800_000_000)]);
+  assert.equal(isLongMeanwhile, false);
+  assert.equal(store.isLong, true);
+  await store.close();
+});
+
 test('the file is 0644, whatever the umask and the file before it', async () => {
   const file = join(folder, 'mode');
   writeFileSync(`${file}.new`, 'left by a crash', { mode: 0o600 });
