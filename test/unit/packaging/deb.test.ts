@@ -56,7 +56,7 @@ test('all of it belongs to root; nobody else may write; programs may be run', ()
 test('no OpenRC, no sources, no tests, no types, no addon but ours', () => {
   const paths = readdirSync(tree, { recursive: true, encoding: 'utf8' });
   const unwanted = paths.filter((path) =>
-    /openrc(?!\.md$)|\.(c|h|ts|map|md5|tsbuildinfo)$|(^|\/)tests?(\/|$)|-extract|@napi-rs/.test(path),
+    /openrc(?!\.md$)|\.(c|fingerprint|h|ts|map|md5|tsbuildinfo)$|(^|\/)tests?(\/|$)|-extract|@napi-rs/.test(path),
   );
   assert.deepEqual(unwanted, []);
   const addons = paths.filter((path) => path.endsWith('.node'));
