@@ -5,6 +5,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { parseConfig } from '#nat64d/control/config/index.js';
 import { ROOT } from '../../helpers/packages.js';
 
 const read = (path: string) => readFileSync(join(ROOT, path), 'utf8');
@@ -89,6 +90,9 @@ test('compose.yaml gives the capabilities of the unit, the device, and no others
       .map((name) => name.replace('CAP_', ''))
       .sort(),
   );
+  const [, nice = ''] = /^LimitNICE=(-[0-9]+)$/m.exec(unit) ?? [];
+  assert.equal(Number(nice), parseConfig('', '').workerNice);
+  assert.match(compose, new RegExp(`ulimits:\\n +nice: ${20 - Number(nice)}\\n`), 'as getrlimit(2) counts');
   assert.match(compose, /cap_drop: \[ALL\]/);
   assert.match(compose, /- \/dev\/net\/tun:\/dev\/net\/tun/);
   assert.match(compose, /no-new-privileges:true/);
