@@ -12,11 +12,11 @@ COPY scripts scripts
 COPY native native
 RUN npm ci --ignore-scripts
 COPY tsconfig.base.json tsconfig.json ./
+COPY config config
 COPY src src
 RUN node scripts/build.mjs --no-tests
 # What a gateway runs with, as npm would install it.
 COPY LICENSE README.md CHANGELOG.md ./
-COPY config config
 COPY docs docs
 RUN npm pack --ignore-scripts --pack-destination /tmp \
  && npm install --global --offline --prefix /opt/nat64d /tmp/nat64d-*.tgz

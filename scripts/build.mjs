@@ -1,11 +1,11 @@
-// Builds the native addon (where its sources changed), then the TypeScript: `node scripts/build.mjs [--clean] [--no-tests]`.
-// --clean is for what is packed: no file of a source that is gone.
+// Builds the native addon, then the TypeScript, each where what it is made of has changed: `node scripts/build.mjs [--clean]
+// [--no-tests]`. --clean always builds, for what is packed: no file of a source that is gone.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import esbuild from 'esbuild-wasm';
+import { fingerprint, forget, INPUTS, isFresh, stamp, TEST_INPUTS } from './fingerprint.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const native = join(root, 'native');
@@ -53,7 +53,7 @@ function buildNative() {
 }
 
 /** All that a worker thread runs, as one text: a gateway in a chroot has no files to start one from. */
-function bundleSealedWorker() {
+function bundleSealedWorker(esbuild) {
   // Inside, `require` gives the task for any name that piscina asks for, and the addon by the path it was loaded from.
   const before = `
 const nodeRequire = require;
@@ -75,7 +75,7 @@ globalThis.require = (name) => {
 }
 
 /** The status page: one file, script and style in it. */
-async function buildPage() {
+async function buildPage(esbuild) {
   const page = join(root, 'src', 'page');
   run(bin('tsc'), ['-p', page], root);
   const { outputFiles } = await esbuild.build({
@@ -95,12 +95,36 @@ async function buildPage() {
   writeFileSync(join(root, 'dist', 'control', 'page.html'), html);
 }
 
-if (process.argv.includes('--clean')) rmSync(join(root, 'dist'), { recursive: true, force: true });
+/** What a gateway runs. */
+async function buildProgram() {
+  const dist = join(root, 'dist');
+  const print = fingerprint(root, INPUTS);
+  if (isFresh(dist, print)) return;
+  console.error('nat64d: building');
+  forget(dist);
+  run(bin('tsc'), ['-p', 'tsconfig.json'], root);
+  const { default: esbuild } = await import('esbuild-wasm');
+  await Promise.all([bundleSealedWorker(esbuild), buildPage(esbuild)]);
+  // Init scripts ask whether their program may be run.
+  for (const name of ['nat64ctl', 'nat64d', 'tayga', 'totd'])
+    chmodSync(join(dist, 'cli', `${name}.js`), 0o755);
+  run(process.execPath, ['dist/cli/manual/write.js', 'man', join('dist', 'man')], root);
+  stamp(dist, print);
+}
+
+function buildTests() {
+  const distTest = join(root, 'dist-test');
+  const print = fingerprint(root, [...INPUTS, ...TEST_INPUTS]);
+  if (isFresh(distTest, print)) return;
+  console.error('nat64d: building the tests');
+  forget(distTest);
+  run(bin('tsc'), ['-p', 'tsconfig.test.json'], root);
+  stamp(distTest, print);
+}
+
+const [isClean, isWithoutTests] = ['--clean', '--no-tests'].map((flag) => process.argv.includes(flag));
+for (const folder of isClean ? ['dist', ...(isWithoutTests ? [] : ['dist-test'])] : [])
+  rmSync(join(root, folder), { recursive: true, force: true });
 buildNative();
-run(bin('tsc'), ['-p', 'tsconfig.json'], root);
-await Promise.all([bundleSealedWorker(), buildPage()]);
-// Init scripts ask whether their program may be run.
-for (const name of ['nat64ctl', 'nat64d', 'tayga', 'totd'])
-  chmodSync(join(root, 'dist', 'cli', `${name}.js`), 0o755);
-run(process.execPath, ['dist/cli/manual/write.js', 'man', join('dist', 'man')], root);
-if (!process.argv.includes('--no-tests')) run(bin('tsc'), ['-p', 'tsconfig.test.json'], root);
+await buildProgram();
+if (!isWithoutTests) buildTests();

@@ -65,7 +65,7 @@ function program(root, tree, modules) {
   const lib = join(tree, LIB);
   cpSync(join(root, 'dist'), join(lib, 'dist'), {
     recursive: true,
-    filter: (source) => !/\.d\.ts$|\.map$|\.tsbuildinfo$|\/dist\/man$/.test(source),
+    filter: (source) => !/\.d\.ts$|\.map$|\.tsbuildinfo$|\.fingerprint$|\/dist\/man$/.test(source),
   });
   put(lib, 'package.json', packageJson(root));
   const prebuilt = 'native/prebuilds';

@@ -3,6 +3,7 @@ import { ANSWER_ASSIGNED, ANSWER_REFUSED, nowUs } from '../shm/host-ring.js';
 import { POOL_FULL } from '../shm/shared-state.js';
 import { type Address6, formatAddress4, formatAddress6 } from '../wire/address.js';
 import type { Clock } from './clock.js';
+import type { LineLevel } from './config/types.js';
 import type { Assignments } from './inspect/assignments.js';
 import type { Log } from './log.js';
 import type { MapPublisher } from './map-publisher.js';
@@ -31,8 +32,8 @@ export class Assigner {
   readonly #assignments: Assignments;
   /** Whether a host may have a map: a worker may still ask by settings that are over. */
   isAllowed: (host: Address6) => boolean = () => true;
-  /** Whether new maps and refusals are logged, so many a second. */
-  logsMaps = false;
+  /** How new maps and refusals are logged, so many a second. Null: they are not. */
+  mapLevel: LineLevel | null = null;
   #notes = 0;
   /** Those that there was no room for. */
   #left = 0;
@@ -69,7 +70,7 @@ export class Assigner {
         this.#assignments.refused++;
         this.noteFullness();
         if (this.#hasRoom())
-          this.#log.info(
+          this.#say(
             { event: 'refused', host: formatAddress6(host) },
             `no address for ${formatAddress6(host)}`,
           );
@@ -99,7 +100,7 @@ export class Assigner {
 
   /** Whether one more may be logged. */
   #hasRoom(): boolean {
-    if (!this.logsMaps) return false;
+    if (this.mapLevel === null) return false;
     if (this.#notes < NOTES_PER_SEC) {
       this.#notes++;
       return true;
@@ -114,7 +115,7 @@ export class Assigner {
     this.#notes = 0;
     this.#left = 0;
     if (left > 0)
-      this.#log.info(
+      this.#say(
         { event: 'assignments-left', left },
         `and ${left} more assignments and refusals in this second`,
       );
@@ -122,7 +123,11 @@ export class Assigner {
 
   #logMap(host: Address6, index: number): void {
     const fields = { host: formatAddress6(host), ipv4: formatAddress4(this.#pool.addressOf(index)) };
-    this.#log.info({ event: 'assigned', ...fields }, `${fields.host} is now ${fields.ipv4}`);
+    this.#say({ event: 'assigned', ...fields }, `${fields.host} is now ${fields.ipv4}`);
+  }
+
+  #say(fields: object, message: string): void {
+    this.#log[this.mapLevel ?? 'info'](fields, message);
   }
 
   /** Tells workers whether the pool can give an address at all, so that they need not ask. */

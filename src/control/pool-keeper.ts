@@ -92,7 +92,7 @@ export class PoolKeeper {
 
   /** Takes over what can change in place, and leaves to the explicit maps, `maps6`, and to the kernel what is theirs. */
   adopt(config: EffectiveConfig, maps6: SharedArrayBuffer): void {
-    this.assigner.logsMaps = config.log.packets.includes('dyn');
+    this.assigner.mapLevel = config.log.packets.includes('dyn') ? config.log.assignmentLevel : null;
     this.#mapLog.turn(config.log.maps);
     this.pool.setReserved(reservedAddresses(config));
     const { allowFrom, pref64, deviceAddresses } = config;

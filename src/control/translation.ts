@@ -14,7 +14,7 @@ import type { HowToDie, PacketNote, Tables, ToWorker } from '../shm/worker-task.
 import type { Address6 } from '../wire/address.js';
 import { Captures } from './capture/captures.js';
 import type { Clock } from './clock.js';
-import type { ExplicitMap } from './config/types.js';
+import type { ExplicitMap, LineLevel } from './config/types.js';
 import { Assignments } from './inspect/assignments.js';
 import { BusiestHosts } from './inspect/busiest.js';
 import type { Dataplane, WorkerView } from './inspect/subject.js';
@@ -69,6 +69,7 @@ export class Translation implements Dataplane {
   #tablesInForce: Tables;
   /** What its prefix tables were made of. */
   #maps: readonly ExplicitMap[];
+  #packetLevel: LineLevel;
   #keeper: PoolKeeper | undefined;
   #timer: NodeJS.Timeout | undefined;
 
@@ -92,6 +93,7 @@ export class Translation implements Dataplane {
       assignments: this.assignments,
     };
     this.#maps = config.maps;
+    this.#packetLevel = config.log.packetLevel;
     const { maps4, maps6 } = prefixTables;
     if (config.pool4 !== null) {
       this.#keeper = new PoolKeeper(config.pool4, config, this.#surroundings);
@@ -207,6 +209,7 @@ export class Translation implements Dataplane {
     this.#noteEnded(live - (keeper?.pool.liveCount ?? 0));
     this.#keeper = keeper;
     this.#maps = config.maps;
+    this.#packetLevel = config.log.packetLevel;
     this.#tablesInForce = {
       workerCount: this.#workers.count,
       settings: translatorSettings(config),
@@ -311,11 +314,15 @@ export class Translation implements Dataplane {
 
   #logPackets(notes: readonly PacketNote[], left: number): void {
     for (const { kind, reason, source, destination, protocol, length } of notes) {
-      this.#log.info(
+      this.#log[this.#packetLevel](
         { event: 'packet', kind, reason, source, destination, protocol, length },
         `${kind}: ${source} to ${destination}, protocol ${protocol}, ${length} bytes${reason && `: ${reason}`}`,
       );
     }
-    if (left > 0) this.#log.info({ event: 'packets-left', left }, `and ${left} more packets in this second`);
+    if (left > 0)
+      this.#log[this.#packetLevel](
+        { event: 'packets-left', left },
+        `and ${left} more packets in this second`,
+      );
   }
 }

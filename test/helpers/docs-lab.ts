@@ -5,14 +5,20 @@ import { once } from 'node:events';
 import { cpSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Block, matches, type Page, ROOT, type Step, stepsOf } from './documents.js';
+import { type Block, matches, type Page, playedSteps, ROOT, type Step } from './documents.js';
 import { ETC, InitRoot } from './init-root.js';
 import { type Finished, Lab, SERVER4 } from './lab.js';
 import { bootOpenrc } from './openrc.js';
 import { fetchPeer, SYSTEMD } from './peers.js';
 
-/** What is tried again for a while: the first packets may come too early. */
-const PROBES = ['curl', 'dig', 'ip', 'nat64ctl', 'networkctl', 'ping', 'rdisc6', 'traceroute'];
+/** How long a gateway in the foreground may take until it serves. */
+const START_MS = 80_000;
+/**
+ * Where an init script starts a gateway in the background, or networkd sets the interfaces up, what only asks is asked again for a
+ * while. Everywhere else a gateway serves from its first packet on, and each command is run once.
+ */
+const UNREADY_LABS = ['openrc', 'systemd-networkd'];
+const PROBES = /^(curl|dig|ping|ip (-\S+ )*(addr|link|route) (show|get)|nat64ctl status)\b/;
 const PATIENCE_MS = 20_000;
 
 /** Where the repository is on each machine; sessions begin there. */
@@ -91,6 +97,9 @@ export class DocsLab {
     const hosts = name === 'data-centre' ? connectDataCentre(lab) : { client, gateway, server };
     if (/\bcurl\b/.test(text)) await lab.serve(server, 'server');
     if (/\bdig\b|dns explain/.test(text)) await lab.serve(server, 'dns-server', [SERVER4]);
+    // A page about a name server of the gateway's own.
+    const [, port] = /\bdig @127\.0\.0\.1 -p ([0-9]+)/.exec(text) ?? [];
+    if (port !== undefined) await lab.serve(gateway, 'dns-server', [SERVER4, port]);
     const mount = name === 'openrc' ? bootOpenrc : name === 'systemd-networkd' ? mountNetworkd : mountPlain;
     await Promise.all(
       Object.entries(hosts).map(async ([host, namespace]) => {
@@ -109,12 +118,10 @@ export class DocsLab {
 
   /** Plays all of a page, in order. */
   async play(page: Page): Promise<void> {
+    const patienceMs = UNREADY_LABS.includes(page.lab ?? '') ? PATIENCE_MS : 0;
     for (const block of page.blocks) {
-      if (block.kind === 'console' || block.kind === 'play') {
-        for (const step of stepsOf(block)) await this.#step(page.file, step);
-      } else if (block.path?.includes('/') === true) {
-        this.#write(block);
-      }
+      for (const step of playedSteps(block)) await this.#step(page.file, step, patienceMs);
+      if (block.path?.includes('/') === true) this.#write(block);
     }
     for (const key of this.#daemons.keys()) await this.#end(page.file, key);
   }
@@ -131,7 +138,7 @@ export class DocsLab {
     return machine;
   }
 
-  async #step(file: string, step: Step): Promise<void> {
+  async #step(file: string, step: Step, patienceMs: number): Promise<void> {
     const { host, command, expected, line } = step;
     const where = `${file}:${line}: ${command}`;
     const [, ending] = /^\^C (\S+)$/.exec(command) ?? [];
@@ -139,8 +146,7 @@ export class DocsLab {
     // What a reader ends with Ctrl-C, or finds still running.
     if (/^(nat64d(?! import| .*--(check|help|version))|systemd-networkd)/.test(command))
       return this.#begin(where, step);
-    const end = performance.now() + PATIENCE_MS;
-    const isProbe = PROBES.includes(command.split(' ')[0] ?? '');
+    const end = performance.now() + (PROBES.test(command) ? patienceMs : 0);
     for (;;) {
       const { status, stdout, stderr } = await this.#machine(host).run('/bin/sh', [
         '-c',
@@ -148,7 +154,7 @@ export class DocsLab {
       ]);
       const text = `${stdout}${stderr}`;
       if (expected.length === 0 ? status === 0 : matches(expected, text)) return;
-      if (!isProbe || performance.now() > end) {
+      if (performance.now() >= end) {
         const daemons = [...this.#daemons].map(([key, daemon]) => `${key} said:\n${said(daemon)}`);
         const parts = [where, `exit status ${status}, printed:`, text, 'expected:', ...expected, ...daemons];
         assert.fail(parts.join('\n'));
@@ -168,7 +174,7 @@ export class DocsLab {
     for (const stream of [child.stdout, child.stderr]) stream?.on('data', (data) => (daemon.output += data));
     const isEnded = expected.at(-1) === '^C';
     const lines = ['…', ...(isEnded ? expected.slice(0, -1) : expected), '…'];
-    const end = performance.now() + 4 * PATIENCE_MS;
+    const end = performance.now() + START_MS;
     while (!matches(lines, said(daemon)) || !daemon.output.includes(DAEMONS[program] ?? '')) {
       const isOver = child.exitCode !== null || performance.now() > end;
       if (isOver) {
@@ -234,7 +240,7 @@ exec ${systemd}/lib/systemd/systemd-networkd
     0o755,
   );
   root.write('etc/machine-id', `${'6'.repeat(32)}\n`);
-  root.write('run/systemd/.keep', '');
+  for (const folder of ['etc/systemd/system', 'run/systemd']) root.write(`${folder}/.keep`, '');
   await root.mount(binds);
 };
 

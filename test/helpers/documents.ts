@@ -4,7 +4,8 @@
  *   console         a session that test/netns/docs.test.ts plays: `HOST# command`, and below it what must be printed, where `…` stands
  *                   for anything, and a line of its own for any lines. Without lines below it the command must succeed.
  *   toml, conf, …   the content of a file, which stands where it says so (`toml /etc/nat64d/nat64d.toml`)
- *   sh              commands that cannot be played; test/unit/docs.test.ts checks what can be checked
+ *   sh              commands alone. Those of RUN are played as well, and must succeed; what can be checked of the others without running
+ *                   them is by test/unit/docs.test.ts
  *   screenshot      what `npm run screenshots` has put there
  *   text, nothing   pictures and formats, no commands
  *
@@ -44,6 +45,39 @@ export interface Page {
   readonly blocks: readonly Block[];
 }
 
+/** Programs of `sh` blocks that are run, and on which host. */
+const RUN: Readonly<Record<string, string>> = {
+  dig: 'client',
+  install: 'gateway',
+  nat64ctl: 'gateway',
+  nat64d: 'gateway',
+  'rc-update': 'gateway',
+  totd: 'gateway',
+};
+
+/** What goes on until somebody ends it, and how somebody does. */
+const ENDED: readonly (readonly [RegExp, (command: string) => string])[] = [
+  [/^nat64ctl top$/, (command) => `(sleep 1; echo q) | script -qec '${command}' /dev/null`],
+  [
+    /^nat64ctl capture -w \S+ /,
+    (command) =>
+      `${command} & until [ -s ${command.split(' ')[3]} ]; do sleep 0.1; done; kill -INT $! && wait $!`,
+  ],
+];
+
+/** A line of a `sh` block without its comment: where it is run, and how. Null: it is only checked. */
+export function runnable(line: string): { host: string; command: string } | null {
+  const command = commandOf(line);
+  const host = RUN[command.split(' ')[0] ?? ''];
+  if (host === undefined) return null;
+  const [, end] = ENDED.find(([pattern]) => pattern.test(command)) ?? [];
+  // Who asks 127.0.0.1 is the machine that the page is about.
+  return { host: command.includes('@127.') ? 'gateway' : host, command: end?.(command) ?? command };
+}
+
+/** A line of a `sh` block without its comment. */
+export const commandOf = (line: string) => line.replace(/\s+#.*$/, '').trim();
+
 const PROMPT = /^([a-z][a-z0-9]*)[#$] (.*)$/;
 
 export function pages(): Page[] {
@@ -78,6 +112,19 @@ export function blocksOf(text: string): Block[] {
   }
   if (open !== undefined) throw new Error(`line ${open.line}: a block without an end`);
   return blocks;
+}
+
+/** What is played of a block: a session, or of commands alone those that can be. */
+export function playedSteps(block: Block): Step[] {
+  if (block.kind === 'console' || block.kind === 'play') return stepsOf(block);
+  if (block.kind !== 'sh') return [];
+  return block.text
+    .trimEnd()
+    .split('\n')
+    .flatMap((line, index) => {
+      const run = runnable(line);
+      return run === null ? [] : [{ ...run, expected: [], line: block.line + 1 + index }];
+    });
 }
 
 /** The commands of a session. Throws where it does not begin with one. */

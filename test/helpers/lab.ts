@@ -91,7 +91,7 @@ export class GatewayProcess {
   }
 
   /** Waits until an event has been logged `count` times. */
-  async waitFor(name: string, count = 1, timeoutMs = 15_000): Promise<LogLine> {
+  async waitFor(name: string, count = 1, timeoutMs = 30_000): Promise<LogLine> {
     const end = performance.now() + timeoutMs;
     while (this.events(name).length < count) {
       if (this.child.exitCode !== null && this.events(name).length < count) {
@@ -231,6 +231,16 @@ export class Lab {
     const file = join(this.folder, `${namespace}.resolv.conf`);
     writeFileSync(file, `nameserver ${address}\n`);
     this.#resolvConfs.set(namespace, file);
+  }
+
+  /** One ping, of the client's unless another host is named; whether it is answered within the seconds given. */
+  async pings(
+    address = under(PUBLIC4),
+    { from = this.client, source, waitSec = 1 }: { from?: string; source?: string; waitSec?: number } = {},
+  ): Promise<boolean> {
+    const bound = source === undefined ? [] : ['-I', source];
+    const words = ['-c', '1', '-W', String(waitSec), ...bound, address];
+    return / 0% packet loss/.test((await this.run(from, 'ping', words)).stdout);
   }
 
   /** Runs one of the helper programs, `netns-NAME`, to its end. */

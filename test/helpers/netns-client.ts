@@ -4,8 +4,8 @@
  *   get HOST BYTES            downloads; prints the SHA-256
  *   put HOST BYTES [SECONDS]  uploads, over so long a time; prints the SHA-256 that the server computed
  *   udp HOST SIZE…            one datagram of each size at a time; prints the sizes that came back whole
- *   hosts HOST COUNT [MSEC [TRIES]]  a datagram from each of COUNT addresses, 250 at once, and again from those without an answer;
- *                             prints which IPv4 address each had (within 5 s)
+ *   hosts HOST COUNT [MSEC [TRIES [FIRST]]]  a datagram from each of COUNT addresses, FIRST and on, 250 at once, and again from those
+ *                             without an answer; prints which IPv4 address each had (within 5 s)
  *   burst HOST COUNT SIZE     datagrams one right after the other; prints how many came back whole, and how many out of their order
  *   stream HOST SECONDS [FLOWS [FILE]]  a numbered datagram each millisecond, of each flow in turn, until the file is gone at the
  *                             latest; prints how many were sent, came back, and did not come in their flow's order, or came twice
@@ -67,10 +67,15 @@ async function echo(size: number): Promise<boolean> {
 }
 
 /** One datagram from each address, by default never repeated: a lost first packet is seen. */
-async function hosts(count: number, waitMs: number, tries: number): Promise<Record<string, string>> {
+async function hosts(
+  count: number,
+  waitMs: number,
+  tries: number,
+  first: number,
+): Promise<Record<string, string>> {
   const seen: Record<string, string> = {};
-  const sockets = Array.from({ length: count }, (_, i) => {
-    const address = `2001:db8:1::100:${(i + 1).toString(16)}`;
+  const addresses = Array.from({ length: count }, (_, i) => `2001:db8:1::100:${(first + i).toString(16)}`);
+  const sockets = addresses.map((address) => {
     const socket = createSocket('udp6');
     socket.on('message', (data) => {
       seen[address] = data.subarray(0, 16).toString().trim();
@@ -83,8 +88,7 @@ async function hosts(count: number, waitMs: number, tries: number): Promise<Reco
     for (const [i, socket] of sockets.entries()) {
       // The server's socket holds some 500 datagrams.
       if (i % 250 === 249) await sleep(50);
-      const isAnswered = seen[`2001:db8:1::100:${(i + 1).toString(16)}`] !== undefined;
-      if (!isAnswered) socket.send(Buffer.alloc(32), 5002, host);
+      if (seen[addresses[i] as string] === undefined) socket.send(Buffer.alloc(32), 5002, host);
     }
     for (let waited = 0; waited < waitMs / tries && Object.keys(seen).length < count; waited += 10)
       await sleep(10);
@@ -188,7 +192,7 @@ async function run(): Promise<unknown> {
       return whole;
     }
     case 'hosts':
-      return hosts(Number(rest[0]), Number(rest[1] ?? 5000), Number(rest[2] ?? 1));
+      return hosts(Number(rest[0]), Number(rest[1] ?? 5000), Number(rest[2] ?? 1), Number(rest[3] ?? 1));
     case 'burst':
       return burst(Number(rest[0]), Number(rest[1]));
     case 'stream':

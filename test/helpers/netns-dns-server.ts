@@ -1,9 +1,9 @@
-/** The lab's name server, on IPv4 port 53: a few names of example.com, some with IPv4 addresses only. */
+/** The lab's name server, on IPv4, port 53 unless another is named: a few names of example.com, some with IPv4 addresses only. */
 import { createSocket } from 'node:dgram';
 import { createServer } from 'node:net';
 import packet, { type Answer, type Packet, type StringAnswer } from 'dns-packet';
 
-const [address4 = '203.0.113.2'] = process.argv.slice(2);
+const [address4 = '203.0.113.2', port = '53'] = process.argv.slice(2);
 const RECORDS: Record<string, Answer[]> = {
   'www.example.com': [{ name: 'www.example.com', type: 'A', ttl: 60, data: address4 }],
   'alias.example.com': [{ name: 'alias.example.com', type: 'CNAME', ttl: 60, data: 'www.example.com' }],
@@ -48,7 +48,7 @@ function reply(query: Packet): Buffer {
 
 const udp = createSocket('udp4');
 udp.on('message', (data, from) => udp.send(reply(packet.decode(data)), from.port, from.address));
-udp.bind(53, '0.0.0.0', () => {
+udp.bind(Number(port), '0.0.0.0', () => {
   createServer((socket) => {
     socket.on('error', () => socket.destroy());
     socket.on('data', (data) => {
@@ -57,5 +57,5 @@ udp.bind(53, '0.0.0.0', () => {
       length.writeUInt16BE(answer.length);
       socket.write(Buffer.concat([length, answer]));
     });
-  }).listen(53, '0.0.0.0', () => console.log('ready'));
+  }).listen(Number(port), '0.0.0.0', () => console.log('ready'));
 });

@@ -26,7 +26,7 @@ export async function bootOpenrc(
     root.copy(join(folder, library), `lib/${library}`);
   }
   for (const state of STATES) root.write(`run/openrc/${state}/.keep`, '');
-  for (const program of ['openrc-run', 'openrc', 'rc-service']) {
+  for (const program of ['openrc-run', 'openrc', 'rc-service', 'rc-update']) {
     root.copy(join(openrc, 'sbin', program), `sbin/${program}`);
   }
   await root.mount([[join(openrc, 'lib/rc'), 'lib/rc'], ...binds]);

@@ -32,11 +32,6 @@ async function ctl(...args: string[]): Promise<string> {
 
 const ask = async <T>(...args: string[]) => JSON.parse(await ctl('--json', ...args)) as T;
 
-async function pings(address: string): Promise<boolean> {
-  const { stdout } = await lab.run(lab.client, 'ping', ['-c', '1', '-W', '1', address]);
-  return / 0% packet loss/.test(stdout);
-}
-
 async function get(path: string, ...args: string[]) {
   const { stdout } = await lab.run(lab.gateway, 'curl', ['-gsi', ...args, `http://127.0.0.1:6464${path}`]);
   const [head = '', body = ''] = stdout.split('\r\n\r\n', 2);
@@ -47,7 +42,7 @@ test('a map that a ping makes is shown, pinned, traced and dropped; workers and 
   const gateway = await lab.startGateway();
   assert.deepEqual(await ask('maps'), []);
   assert.match(await ctl('trace', CLIENT6), /first packet is held until it has an address/);
-  assert.ok(await pings(under(PUBLIC4)));
+  assert.ok(await lab.pings());
   const [map] = await ask<MapView[]>('maps');
   assert.equal(map?.ipv6, CLIENT6);
   assert.equal(map?.kind, 'live');
@@ -74,7 +69,7 @@ test('a map that a ping makes is shown, pinned, traced and dropped; workers and 
   await ctl('map', 'drop', CLIENT6);
   assert.equal(gateway.events('map-dropped').length, 1);
   assert.deepEqual(await ask('maps'), []);
-  assert.ok(await pings(under(PUBLIC4)), 'it gets an address again');
+  assert.ok(await lab.pings(), 'it gets an address again');
   assert.equal((await ask<MapView[]>('maps')).length, 1);
 
   // A worker that dies is replaced, and what it has counted is not lost.
@@ -88,7 +83,7 @@ test('a map that a ping makes is shown, pinned, traced and dropped; workers and 
 
 test('reload by nat64ctl: what a dry run foretells is what happens; the socket and HTTP follow the file', async () => {
   const gateway = await lab.startGateway();
-  assert.ok(await pings(under(PUBLIC4)));
+  assert.ok(await lab.pings());
   lab.configure(
     'pool4 = "10.65.0.0/16"\nworkers = 1\ncontrol-group = "65534"\n[http]\nlisten = ["127.0.0.1:6465"]\n',
   );
@@ -105,7 +100,7 @@ test('reload by nat64ctl: what a dry run foretells is what happens; the socket a
   assert.match(await ctl('reload'), /is in force; changed:/);
   assert.equal(gateway.events('reloaded').length, 1);
   assert.deepEqual(await ask('maps'), []);
-  assert.ok(await pings(under(PUBLIC4)));
+  assert.ok(await lab.pings());
   assert.match((await ask<MapView[]>('maps'))[0]?.ipv4 as string, /^10\.65\./);
   assert.equal(statSync(socket()).gid, 65534);
   assert.ok(Number.isNaN((await get('/healthz')).status), 'it listens there no more');
@@ -142,7 +137,7 @@ test('reload by nat64ctl: what a dry run foretells is what happens; the socket a
 
 test('metrics count what has passed; a foreign name is refused; log level and checks work', async () => {
   const gateway = await lab.startGateway();
-  assert.ok(await pings(under(PUBLIC4)));
+  assert.ok(await lab.pings());
   await lab.run(lab.client, 'ping', ['-c', '1', '-W', '1', under('224.0.0.1')]);
   const { status, body } = await get('/metrics');
   assert.equal(status, 200);

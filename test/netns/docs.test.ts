@@ -1,10 +1,10 @@
-/** Every session of README.md and docs/ is played, each page on machines of its own. */
+/** Every session of README.md and docs/ is played, and every command alone that can be, each page on machines of its own. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { DocsLab } from '../helpers/docs-lab.js';
-import { pages } from '../helpers/documents.js';
+import { pages, playedSteps } from '../helpers/documents.js';
 
-const played = pages().filter(({ blocks }) => blocks.some(({ kind }) => kind === 'console'));
+const played = pages().filter(({ blocks }) => blocks.some((block) => playedSteps(block).length > 0));
 
 test('there are pages to play', () => assert.ok(played.length > 0));
 

@@ -1,11 +1,16 @@
-/** kill -9 while hosts come: every address that a packet was sent with is its host's again. */
+/**
+ * kill -9 while hosts come: every address that a packet was sent with is its host's again. When it is killed is chosen at random:
+ * NAT64D_SEED chooses as in the run that printed it.
+ */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Random } from '../fuzz/random.js';
 import { Lab, SERVER4, under } from '../helpers/lab.js';
 
 /** The soak asks for more. */
 const KILLS = Number(process.env.NAT64D_KILLS ?? 4);
+const SEED = Number(process.env.NAT64D_SEED ?? Date.now() % 2 ** 31);
 const HOSTS_A_ROUND = 20;
 /** About what a start and an end take. */
 const START_MS = 700;
@@ -21,7 +26,9 @@ afterEach(() => lab.close());
 
 test(`kill -9 under churn, ${KILLS} times: no assignment that a packet was sent with is lost`, {
   timeout: KILLS * 30_000,
-}, async () => {
+}, async (t) => {
+  t.diagnostic(`NAT64D_SEED=${SEED}`);
+  const random = new Random(SEED, 0);
   await lab.serve(lab.server, 'server');
   lab.ip(lab.server, 'route add 10.64.0.0/16 via 203.0.113.1');
   const before = await lab.snapshot();
@@ -40,7 +47,7 @@ test(`kill -9 under churn, ${KILLS} times: no assignment that a packet was sent 
     const gateway = await lab.startGateway({ toml: TOML });
     const coming = check(round * HOSTS_A_ROUND, 500);
     // In the middle of the hosts' first packets: the client's start takes some 50 ms.
-    await sleep(40 + Math.random() * 60);
+    await sleep(random.between(40, 100));
     gateway.kill('SIGKILL');
     await gateway.exited;
     await coming;
@@ -48,12 +55,12 @@ test(`kill -9 under churn, ${KILLS} times: no assignment that a packet was sent 
   // In the middle of a start, and of an end, too.
   for (let i = 0; i < KILLS / 3; i++) {
     const starting = await lab.startGateway({ toml: TOML, isFailing: true });
-    await sleep(Math.random() * START_MS);
+    await sleep(random.below(START_MS));
     starting.kill('SIGKILL');
     await starting.exited;
     const ending = await lab.startGateway({ toml: TOML });
     ending.kill('SIGTERM');
-    await sleep(Math.random() * STOP_MS);
+    await sleep(random.below(STOP_MS));
     ending.kill('SIGKILL');
     await ending.exited;
   }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { CLIENT6, type GatewayProcess, Lab, PUBLIC4, SERVER4, under } from '../helpers/lab.js';
+import { CLIENT6, type GatewayProcess, Lab, SERVER4, under } from '../helpers/lab.js';
 
 const CLIENT4 = '198.51.100.7';
 const MAP = `[[map]]\nipv4 = "${CLIENT4}"\nipv6 = "${CLIENT6}"\n`;
@@ -18,11 +18,6 @@ async function start(args: string[] = []): Promise<GatewayProcess> {
   return lab.startGateway({ toml: MAP, args });
 }
 
-async function pings(address = under(PUBLIC4)): Promise<boolean> {
-  const { stdout } = await lab.run(lab.client, 'ping', ['-c', '1', '-W', '2', address]);
-  return / 0% packet loss/.test(stdout);
-}
-
 async function stopCalm(gateway: GatewayProcess): Promise<void> {
   assert.equal(await gateway.stop(), 0);
   const counters = gateway.events('stopped')[0]?.counters as Record<string, number>;
@@ -34,13 +29,13 @@ test('a device that is set down is reported, and costs nothing; set up again it 
   const before = await lab.snapshot();
   lab.ip(lab.gateway, 'link set nat64 down');
   assert.match((await gateway.waitFor('device-down')).msg, /nat64 is down.*ip link set nat64 up/);
-  assert.ok(!(await pings()));
+  assert.ok(!(await lab.pings()));
   await sleep(1000);
   assert.equal(gateway.events('device-down').length, 1, 'said once');
   lab.ip(lab.gateway, 'link set nat64 up');
   await gateway.waitFor('device-up');
   assert.equal(await lab.snapshot(), before);
-  assert.ok(await pings());
+  assert.ok(await lab.pings());
   await stopCalm(gateway);
 });
 
@@ -96,8 +91,8 @@ test('an MTU below 1280, where the kernel takes IPv6 away, is an error; with a l
   lab.ip(lab.gateway, 'link set nat64 mtu 1500');
   await gateway.waitFor('device-up');
   assert.equal(await lab.snapshot(), before);
-  assert.ok(await pings());
-  assert.ok(await pings(under(SERVER4)));
+  assert.ok(await lab.pings());
+  assert.ok(await lab.pings(under(SERVER4)));
   await stopCalm(gateway);
 });
 

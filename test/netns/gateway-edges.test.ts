@@ -106,10 +106,6 @@ test('a host without a map is refused to an IPv4 host that calls it', async () =
   assert.match(stdout, /From 10\.64\.0\.1 .*Destination Host Unreachable/);
 });
 
-/** One ping; whether it is answered. */
-const pings = async (namespace: string, ...args: string[]) =>
-  / 0% packet loss/.test(await output(namespace, 'ping', '-c', '1', '-W', '1', ...args));
-
 async function counted(name: string): Promise<number> {
   const text = await output(lab.gateway, 'curl', '-gs', 'http://127.0.0.1:6464/metrics');
   return Number(new RegExp(`^nat64d_drops_total\\{reason="${name}".*\\} ([0-9]+)$`, 'm').exec(text)?.[1]);
@@ -120,10 +116,10 @@ test('forged sources are dropped and counted, those that allow-from names pass, 
   const elsewhere = '2001:db8:2::2';
   lab.ip(lab.client, `addr add ${elsewhere}/128 dev lo nodad`);
   lab.ip(lab.gateway, `route add ${elsewhere} via ${CLIENT6}`);
-  assert.ok(await pings(lab.client, '-I', CLIENT6, under(SERVER4)));
-  assert.ok(!(await pings(lab.client, '-I', elsewhere, under(SERVER4))));
+  assert.ok(await lab.pings(under(SERVER4), { source: CLIENT6 }));
+  assert.ok(!(await lab.pings(under(SERVER4), { source: elsewhere })));
   // The translator itself does not answer it either.
-  assert.ok(!(await pings(lab.client, '-I', elsewhere, under('10.64.0.1'))));
+  assert.ok(!(await lab.pings(under('10.64.0.1'), { source: elsewhere })));
   assert.equal(await counted('v6-source-not-allowed'), 2);
 
   const reload = async (toml: string) => {
@@ -133,20 +129,20 @@ test('forged sources are dropped and counted, those that allow-from names pass, 
     await gateway.waitFor('reloaded', length + 1);
   };
   await reload('');
-  assert.ok(await pings(lab.client, '-I', elsewhere, under(SERVER4)));
+  assert.ok(await lab.pings(under(SERVER4), { source: elsewhere }));
   await reload('allow-from = ["2001:db8:1::/64"]\n');
-  assert.ok(!(await pings(lab.client, '-I', elsewhere, under(SERVER4))), 'its map has ended');
+  assert.ok(!(await lab.pings(under(SERVER4), { source: elsewhere })), 'its map has ended');
   assert.equal(await counted('v6-source-not-allowed'), 3);
-  assert.ok(await pings(lab.client, '-I', CLIENT6, under(SERVER4)));
+  assert.ok(await lab.pings(under(SERVER4), { source: CLIENT6 }));
 });
 
 test('an IPv4 host that sends from the pool is dropped and counted', async () => {
   await start({}, '[device]\nmasquerade = false\n');
   lab.ip(lab.server, 'route add 10.64.0.0/16 via 203.0.113.1');
-  assert.ok(await pings(lab.client, under(SERVER4)));
+  assert.ok(await lab.pings(under(SERVER4)));
   lab.ip(lab.server, 'addr add 10.64.9.9/32 dev lo');
   // The kernel would not let it in: strict reverse path filtering, where it is on, is the first line.
   await lab.run(lab.gateway, 'sh', ['-c', 'echo 0 | tee /proc/sys/net/ipv4/conf/*/rp_filter']);
-  assert.ok(!(await pings(lab.server, '-I', '10.64.9.9', '10.64.0.1')));
+  assert.ok(!(await lab.pings('10.64.0.1', { from: lab.server, source: '10.64.9.9' })));
   assert.equal(await counted('v4-source-in-pool4'), 1);
 });

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { afterEach, test } from 'node:test';
-import { Lab, PUBLIC4, under } from '../helpers/lab.js';
+import { Lab } from '../helpers/lab.js';
 
 const labs: Lab[] = [];
 afterEach(async () => {
@@ -15,11 +15,6 @@ function newLab(): Lab {
   return lab;
 }
 
-async function pings(lab: Lab): Promise<boolean> {
-  const { stdout } = await lab.run(lab.client, 'ping', ['-c', '1', '-W', '2', under(PUBLIC4)]);
-  return / 0% packet loss/.test(stdout);
-}
-
 /** Another device, and nothing in common with the first gateway but its folders. */
 const OTHER = 'pool4 = "10.99.0.0/16"\npref64 = "2001:db8:99::/96"\n';
 const OTHER_DEVICE = '[device]\nname = "other"\n[http]\nlisten = false\n';
@@ -27,7 +22,7 @@ const OTHER_DEVICE = '[device]\nname = "other"\n[http]\nlisten = false\n';
 test('a second gateway with the data-dir or the run-dir of the first ends with a clear error and harms nothing', async () => {
   const lab = newLab();
   const first = await lab.startGateway();
-  assert.ok(await pings(lab));
+  assert.ok(await lab.pings());
   const before = await lab.snapshot();
   const elsewhere = (name: string) => `${name}-dir = "${join(lab.folder, 'elsewhere')}"\n`;
   for (const [shared, toml] of [
@@ -43,13 +38,13 @@ test('a second gateway with the data-dir or the run-dir of the first ends with a
     );
     assert.equal(await lab.snapshot(), before);
   }
-  assert.ok(await pings(lab));
+  assert.ok(await lab.pings());
   // One that sets nothing up in the kernel leaves the other's notes in the run-dir alone.
   lab.ip(lab.gateway, 'tuntap add dev other mode tun multi_queue');
   const third = await lab.startGateway({
     toml: `${elsewhere('data')}control-socket = false\n${OTHER}${OTHER_DEVICE.replace('[http]', 'configure = false\n[http]')}`,
   });
-  assert.ok(await pings(lab));
+  assert.ok(await lab.pings());
   assert.equal(await third.stop(), 0);
   lab.ip(lab.gateway, 'link del other');
   assert.equal(await lab.snapshot(), before);
@@ -64,8 +59,8 @@ test('a gateway of another namespace with the same data-dir does not start; with
   assert.equal(await refused.exited, 1);
   assert.match(refused.output.join('\n'), /data-dir: .* is in use by another nat64d/);
   const second = await other.startGateway();
-  assert.deepEqual(await Promise.all([pings(lab), pings(other)]), [true, true]);
+  assert.deepEqual(await Promise.all([lab.pings(), other.pings()]), [true, true]);
   assert.equal(await second.stop(), 0);
-  assert.ok(await pings(lab));
+  assert.ok(await lab.pings());
   assert.equal(await first.stop(), 0);
 });

@@ -4,6 +4,7 @@ import { existsSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { listenForDatagrams } from '../helpers/datagram-listener.js';
 import { CLIENT6, Lab, PUBLIC4, under } from '../helpers/lab.js';
 
 let lab: Lab;
@@ -36,7 +37,7 @@ test('start and end of a map stand in the file, across SIGUSR1; no debugger is o
     for (let waited = 0; ; waited += 50) {
       const found = lines(path).find((line) => line.event === event);
       if (found !== undefined) return found;
-      assert.ok(waited < 15_000, `no ${event} in ${path}`);
+      assert.ok(waited < 30_000, `no ${event} in ${path}`);
       await sleep(50);
     }
   };
@@ -55,4 +56,42 @@ test('start and end of a map stand in the file, across SIGUSR1; no debugger is o
   assert.equal(await gateway.stop(), 0);
   assert.deepEqual(gateway.events('ready'), [], 'nothing on standard output');
   assert.equal(lines(file).at(-1)?.event, 'stopped');
+});
+
+test('destination syslog: lines go to /dev/log with the severity of their level, and none to standard output', async () => {
+  const dev = join(lab.folder, 'dev');
+  const socket = join(lab.folder, 'log');
+  const syslogd = await listenForDatagrams(socket);
+  const gateway = await lab.startGateway({
+    toml: '[log]\ndestination = "syslog"\npackets = ["dyn"]\nassignment-level = "warn"\n',
+    isFailing: true,
+    // A /dev with a syslogd in it: this machine's may have none.
+    setUp: `mkdir ${dev} && mount --rbind /dev ${dev} && mount -t tmpfs tmpfs /dev && ln -s ${dev}/* /dev && ln -sfn ${socket} /dev/log`,
+  });
+  const has = async (count: number, line: RegExp) => {
+    const lines = await syslogd.received(count);
+    return lines.some((text) => line.test(text));
+  };
+  const until = async (line: RegExp) => {
+    for (let waited = 0; !(await has(0, line)); waited += 50) {
+      assert.ok(waited < 30_000, `no ${line}: ${await syslogd.received(0)} ${gateway.output}`);
+      await sleep(50);
+    }
+  };
+  const name = `nat64d\\[${gateway.pid}\\]: `;
+  await until(new RegExp(`^<30>${name}serving `));
+  assert.ok(await lab.pings());
+  await until(new RegExp(`^<28>${name}${CLIENT6} is now 10\\.64\\.`));
+  lab.configure('[log]\ndestination = "syslog"\npackets = ["drop"]\npacket-level = "warn"\n');
+  gateway.kill('SIGHUP');
+  await until(new RegExp(`^<30>${name}.*read again`));
+  assert.ok(!(await lab.pings(under('224.0.0.1'))));
+  await until(new RegExp(`^<28>${name}drop: ${CLIENT6} to `));
+  lab.configure('workers = 99\n[log]\ndestination = "syslog"\n');
+  gateway.kill('SIGHUP');
+  await until(new RegExp(`^<27>${name}.*workers: `));
+  assert.equal(await gateway.stop(), 0);
+  await until(new RegExp(`^<30>${name}stopped`));
+  await syslogd.close();
+  assert.deepEqual(gateway.output, []);
 });

@@ -35,10 +35,7 @@ afterEach(async () => {
   await lab.close();
 });
 
-async function pings(address = `${PREFIX}${PUBLIC4}`): Promise<boolean> {
-  const { stdout } = await lab.run(lab.client, 'ping', ['-c', '1', '-W', '1', address]);
-  return / 0% packet loss/.test(stdout);
-}
+const pings = (address = `${PREFIX}${PUBLIC4}`) => lab.pings(address);
 
 const ours = (path: string) => readFileSync(join(CONFIG, path), 'utf8');
 
@@ -100,6 +97,36 @@ test('OpenRC: the script of nat64d starts, reloads and stops it', async () => {
   assert.ok(await pings());
   await rc('nat64d', 'stop');
   assert.equal(await lab.snapshot(), before);
+});
+
+test('neither the OpenRC script nor the systemd unit starts nat64d with a half-edited configuration, and both say what is wrong', async () => {
+  root.write('etc/init.d/nat64d', ours('openrc/nat64d'), 0o755);
+  root.write('etc/conf.d/nat64d', 'NAT64D_COMMAND=/usr/sbin/nat64d\n');
+  root.write('etc/nat64d/nat64d.toml', `pref64 = "${PREFIX}/96"\npool4 = "10.64.\n`);
+  await bootOpenrc(root);
+  const before = await lab.snapshot();
+  const started = await root.run('/sbin/openrc-run', ['/etc/init.d/nat64d', 'start']);
+  assert.notEqual(started.status, 0);
+  assert.match(started.stdout + started.stderr, /nat64d\.toml:2:\d+: /);
+  assert.equal((await root.run('test', ['-e', '/run/nat64d.pid'])).status, 1, 'nothing was started');
+  assert.equal(await lab.snapshot(), before);
+
+  // What systemd does before it starts a service: these in their order, and no more once one fails, but for those with a `-`.
+  const checks = [...ours('systemd/nat64d.service').matchAll(/^ExecStartPre=(.*)$/gm)].map(
+    ([, line = '']) => line,
+  );
+  assert.ok(checks.length > 0);
+  const run = async (line: string) => {
+    assert.match(line, /^\/usr\/bin\/nat64d /, 'as systemd reads it, a failure counts');
+    return root.run('/usr/sbin/nat64d', line.split(' ').slice(1));
+  };
+  const results = await Promise.all(checks.map(run));
+  const failed = results.filter(({ status }) => status !== 0);
+  assert.ok(failed.length > 0, 'the unit would start it');
+  assert.match(failed[0]?.stderr ?? '', /nat64d\.toml:2:\d+: /);
+
+  await root.run('sh', ['-c', 'echo "[dns64]\nenabled = false" > /etc/nat64d/nat64d.toml']);
+  for (const line of checks) assert.equal((await run(line)).status, 0, line);
 });
 
 test('OpenRC: the script of totd starts, reloads and stops it', async () => {

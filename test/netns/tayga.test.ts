@@ -45,10 +45,7 @@ const tayga = (...args: string[]) =>
     30_000,
   );
 
-async function pings(address = `${PREFIX}${PUBLIC4}`): Promise<boolean> {
-  const { stdout } = await lab.run(lab.client, 'ping', ['-c', '1', '-W', '1', address]);
-  return / 0% packet loss/.test(stdout);
-}
+const pings = (address = `${PREFIX}${PUBLIC4}`) => lab.pings(address);
 
 const pid = () => Number(readFileSync(pidfile, 'utf8'));
 
@@ -185,8 +182,7 @@ test('-r: a worker that dies in the chroot is replaced, HUP reads what is inside
   assert.ok(await pings());
   for (const status of threads(id)) assert.match(status, /Uid:\t65534\t65534\t65534\t65534\n/);
 
-  const reaches = async (address: string) =>
-    / 0% packet loss/.test((await lab.run(lab.server, 'ping', ['-c', '1', '-W', '1', address])).stdout);
+  const reaches = (address: string) => lab.pings(address, { from: lab.server });
   assert.ok(await reaches('198.51.100.9'));
   writeFileSync(join(spool, 'maps'), `map 198.51.100.10 ${CLIENT6}\n`);
   process.kill(id, 'SIGHUP');
@@ -304,10 +300,7 @@ test('HUP: the map-file is read again, the configuration too; what is wrong with
   lab.ip(lab.gateway, 'route add 198.51.100.0/24 dev nat64');
   lab.ip(lab.server, 'route add 198.51.100.0/24 via 203.0.113.1');
   assert.equal((await tayga('-p', pidfile)).status, 0);
-  const reaches = async () =>
-    / 0% packet loss/.test(
-      (await lab.run(lab.server, 'ping', ['-c', '1', '-W', '1', '198.51.100.9'])).stdout,
-    );
+  const reaches = () => lab.pings('198.51.100.9', { from: lab.server });
   const hangUp = async () => {
     process.kill(pid(), 'SIGHUP');
     await sleep(700);

@@ -1,7 +1,7 @@
 /** `npm install -g` for real, without any registry: with the prebuilt addon, and with one that is compiled. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { packNpm, pathOf, ROOT, scratchFolder } from '../helpers/packages.js';
@@ -48,6 +48,33 @@ test('npm install -g of the package, where there is no compiler', () => {
   const installed = install(tarball, 'prebuilt', pathOf(folder, ['node', 'npm', 'sh', 'env']));
   tryOut(installed);
   assert.ok(!existsSync(join(installed.native, 'build')), 'nothing was compiled');
+});
+
+test('npm pack in a fresh clone builds before it packs, the same files as are tested here, and what it packs can be installed', () => {
+  const clone = join(folder, 'clone');
+  mkdirSync(clone);
+  const tracked = execFileSync('git', ['ls-files', '-z'], { cwd: ROOT });
+  const tar = execFileSync('tar', ['c', '--null', '--verbatim-files-from', '-T', '-'], {
+    cwd: ROOT,
+    input: tracked,
+    maxBuffer: 2 ** 28,
+  });
+  execFileSync('tar', ['x', '-C', clone], { input: tar });
+  // What npm ci would put there.
+  cpSync(join(ROOT, 'node_modules'), join(clone, 'node_modules'), {
+    recursive: true,
+    verbatimSymlinks: true,
+  });
+  execFileSync('npm', ['pack', '--offline'], { cwd: clone, stdio: ['ignore', 'ignore', 'pipe'] });
+  const [packed = ''] = readdirSync(clone).filter((name) => name.endsWith('.tgz'));
+  const filesOf = (file: string) =>
+    execFileSync('tar', ['tzf', file], { encoding: 'utf8', maxBuffer: 2 ** 24 })
+      .split('\n')
+      .sort();
+  assert.deepEqual(filesOf(join(clone, packed)), filesOf(tarball));
+  const path = pathOf(folder, ['node', 'npm', 'sh', 'env']);
+  const installed = install(join(clone, packed), 'packed', path);
+  tryOut(installed);
 });
 
 test('npm install -g compiles the addon where no prebuilt one fits', () => {

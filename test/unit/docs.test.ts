@@ -11,7 +11,16 @@ import { keysAt, TABLES } from '#nat64d/control/config/schema.js';
 import { parseTayga } from '#nat64d/control/config/tayga.js';
 import { parseTotd, withTotd } from '#nat64d/control/config/totd.js';
 import { makeCertificate } from '../helpers/certificate.js';
-import { type Block, blocksOf, matches, pages, ROOT, stepsOf } from '../helpers/documents.js';
+import {
+  type Block,
+  blocksOf,
+  commandOf,
+  matches,
+  pages,
+  ROOT,
+  runnable,
+  stepsOf,
+} from '../helpers/documents.js';
 
 const all = pages();
 const blocks = all.flatMap(({ file, blocks: inPage }) => inPage.map((block) => ({ ...block, file })));
@@ -43,7 +52,7 @@ const CHECKS: Readonly<Record<string, (block: Block) => void>> = {
     else assert.deepEqual(withTotd(parseConfig('', 'g'), parseTotd(text, 'f')).warnings, []);
   },
   sh: ({ text }) => {
-    for (const line of text.trimEnd().split('\n')) checkCommand(line.replace(/\s+#.*$/, ''));
+    for (const line of text.trimEnd().split('\n')) checkCommand(commandOf(line));
   },
   // Played with the page that they are on, which fails where they are wrong.
   console: (block) => assert.ok(stepsOf(block).length > 0),
@@ -74,10 +83,16 @@ const COMMANDS: Readonly<Record<string, (words: readonly string[]) => void>> = {
     const script = verb === 'run' ? name : verb;
     if (script === 'install' || script === 'pack') return;
     assert.ok(script !== undefined && script in scripts, `there is no script '${script}'`);
-    if (script === 'bench' && rest[0] === '--' && !rest[1]?.startsWith('-')) {
-      const known = readFileSync(join(ROOT, 'bench/main.ts'), 'utf8');
-      assert.ok(known.includes(rest[1] ?? ''), `there is no benchmark '${rest[1]}'`);
-    }
+    const program = PROGRAMS[script];
+    if (program === undefined || rest[0] !== '--') return;
+    const [, first = '', ...others] = rest;
+    // A benchmark has a help of its own, and one that is not there has none.
+    const isCommand = script === 'bench' && /^[a-z]/.test(first);
+    const words = isCommand ? [first, '--help'] : ['--help'];
+    const help = helpOf([program, ...words].join(' '), join('dist-test', program), ...words);
+    for (const word of isCommand ? others : rest.slice(1))
+      if (/^(-|[a-z])/.test(word))
+        assert.match(help, new RegExp(`(^|[ ,[|])${word}\\b`, 'm'), `npm run ${script}: ${word}`);
   },
   nat64d: (words) => optionsExist('nat64d', words[0] === 'import' ? ['import'] : [], '--help', words),
   tayga: (words) => optionsExist('tayga', [], '--help', words),
@@ -93,15 +108,18 @@ const COMMANDS: Readonly<Record<string, (words: readonly string[]) => void>> = {
     for (const path of words.filter((one) => one.startsWith('config/')))
       assert.ok(existsSync(join(ROOT, path)), `there is no ${path}`);
   },
-  // Of others, for a machine that is not here.
-  'apt-get': () => {},
-  dig: () => {},
-  docker: () => {},
+  // Of others, and not for a namespace; docs/README.md says so.
   journalctl: () => {},
-  ssh: () => {},
+  rdisc6: () => {},
+  sysctl: () => {},
+  tcpdump: () => {},
 };
 
+/** Programs behind `npm run`, whose help names all that they take. */
+const PROGRAMS: Readonly<Record<string, string>> = { bench: 'bench/main.js', fuzz: 'test/fuzz/main.js' };
+
 function checkCommand(line: string): void {
+  if (runnable(line)?.command.startsWith('dig ')) return;
   const [word = '', ...words] = line.trim().split(/\s+/);
   const check = Object.hasOwn(COMMANDS, word) ? COMMANDS[word] : undefined;
   assert.ok(check !== undefined, `'${line}': nothing checks '${word}'`);
@@ -110,14 +128,16 @@ function checkCommand(line: string): void {
 
 const helps = new Map<string, string>();
 
-function optionsExist(program: string, command: string[], flag: string, words: readonly string[]): void {
-  const key = [program, ...command].join(' ');
-  const help =
-    helps.get(key) ??
-    execFileSync(process.execPath, [join(ROOT, 'dist/cli', `${program}.js`), ...command, flag], {
-      encoding: 'utf8',
-    });
+function helpOf(key: string, program: string, ...args: string[]): string {
+  const known = helps.get(key);
+  if (known !== undefined) return known;
+  const help = execFileSync(process.execPath, [join(ROOT, program), ...args], { encoding: 'utf8' });
   helps.set(key, help);
+  return help;
+}
+
+function optionsExist(program: string, command: string[], flag: string, words: readonly string[]): void {
+  const help = helpOf([program, ...command].join(' '), `dist/cli/${program}.js`, ...command, flag);
   for (const word of words.filter((one) => one.startsWith('-')))
     assert.match(help, new RegExp(`(^|[ ,])${word.replace(/=.*/, '')}\\b`, 'm'), `${program}: ${word}`);
 }
@@ -149,6 +169,19 @@ for (const block of blocks) {
 
 test('each kind of block is there', () => {
   for (const kind of ['toml', 'conf', 'sh', 'console']) assert.ok(of(kind).length > 0, kind);
+});
+
+test('docs/README.md names the commands of blocks that are not run, and no other', () => {
+  const words = of('sh').flatMap(({ text }) =>
+    text
+      .trimEnd()
+      .split('\n')
+      .filter((line) => runnable(line) === null),
+  );
+  const index = all.find(({ file }) => file === 'docs/README.md')?.text ?? '';
+  const [, list = ''] = /Not run, because.*?, are those of (.*?):/s.exec(index) ?? [];
+  const named = [...list.matchAll(/`([a-z0-9-]+)`/g)].map(([, name]) => name);
+  assert.deepEqual(named.sort(), [...new Set(words.map((line) => line.split(' ')[0]))].sort());
 });
 
 test('commands in the text exist', () => {

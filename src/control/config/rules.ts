@@ -78,7 +78,7 @@ export function complete(
   file: string,
   own: { [K in keyof Addresses]: NonNullable<Addresses[K]> },
 ): GatewayConfig {
-  const { advertise, translation, dns64 } = input;
+  const { advertise, translation, dns64, log } = input;
   const synthesis = synthesisOf(dns64, DEFAULT_SYNTHESIS);
   return {
     file,
@@ -163,7 +163,15 @@ export function complete(
       token: input.http.token ?? null,
       names: input.http.names,
     },
-    log: input.log,
+    log: {
+      level: log.level,
+      format: log.format,
+      packets: log.packets,
+      packetLevel: log['packet-level'],
+      assignmentLevel: log['assignment-level'],
+      maps: log.maps,
+      destination: log.destination,
+    },
   };
 }
 

@@ -18,6 +18,7 @@ import { readInterfaceName } from './interface-name.js';
 import { readSocketAddress } from './socket-address.js';
 import {
   type InterfaceAddress,
+  LINE_LEVELS,
   type LogDestination,
   PACKET_EVENTS,
   PREF64_CHOICES,
@@ -392,6 +393,8 @@ export const schema = table({
     level: oneOf(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
     format: oneOf(['auto', 'pretty', 'json']).default('auto'),
     packets: list(oneOf(PACKET_EVENTS)).default([]),
+    'packet-level': oneOf(LINE_LEVELS).default('info'),
+    'assignment-level': oneOf(LINE_LEVELS).default('info'),
     maps: boolean.default(false),
     destination: text(
       readDestination,

@@ -134,6 +134,8 @@ export function formatToml(config: GatewayConfig): string {
         ['level', log.level, standard.log.level],
         ['format', log.format, standard.log.format],
         ['packets', log.packets, []],
+        ['packet-level', log.packetLevel, standard.log.packetLevel],
+        ['assignment-level', log.assignmentLevel, standard.log.assignmentLevel],
         ['maps', log.maps, standard.log.maps],
         ['destination', log.destination, standard.log.destination],
       ],

@@ -195,6 +195,10 @@ export interface Dns64Config extends SynthesisConfig {
 export const PACKET_EVENTS = ['drop', 'reject', 'icmp', 'self', 'dyn'] as const;
 export type PacketEvent = (typeof PACKET_EVENTS)[number];
 
+/** What lines of packets and of new maps may have. */
+export const LINE_LEVELS = ['debug', 'info', 'warn'] as const;
+export type LineLevel = (typeof LINE_LEVELS)[number];
+
 /** journal: standard output, with priorities as systemd's journal reads them. The file's name is absolute. */
 export type LogDestination = 'stdout' | 'stderr' | 'journal' | 'syslog' | `file:/${string}`;
 
@@ -203,6 +207,9 @@ export interface LogConfig {
   /** auto: pretty on a terminal, JSON otherwise. */
   readonly format: 'auto' | 'pretty' | 'json';
   readonly packets: readonly PacketEvent[];
+  /** Of the lines that `packets` asks for: those of packets, and those of new maps. */
+  readonly packetLevel: LineLevel;
+  readonly assignmentLevel: LineLevel;
   /** A line as each dynamic map starts, and one as it ends (RFC 6888 section 4). */
   readonly maps: boolean;
   readonly destination: LogDestination;

@@ -57,6 +57,20 @@ test('defaults, what is allowed, and what needs a restart are told as they are',
   assert.equal(key('dns64.policy', 'reverse')?.standard, null, 'as under [dns64]');
 });
 
+test('the sample file and README name the keys that need a restart, all of them and no other', () => {
+  const groups = tables.flatMap(({ name, groups: all }) => all.map((group) => ({ name, ...group })));
+  const fixed = groups.flatMap(({ name, text, keys }) => {
+    const restarted = keys.filter(({ restartReason }) => restartReason !== null);
+    const isSaid = /needs? a restart/i.test(text.join(' '));
+    assert.equal(isSaid, restarted.length > 0, `[${name}]: ${keys.map((key) => key.name)}`);
+    return restarted.map((key) => (name === '' ? key.name : `${name}.${key.name}`));
+  });
+  const [, eight = ''] = /The eight are (.*?):\nthey need a restart\./s.exec(read('README.md')) ?? [];
+  const named = [...eight.matchAll(/`([a-z.-]+)`/g)].map(([, key]) => key);
+  assert.equal(named.length, 8);
+  assert.deepEqual(named.sort(), fixed.sort());
+});
+
 /** What a reader says that it knows. */
 function wordsOf(parse: (text: string) => unknown): string[] {
   try {

@@ -13,19 +13,25 @@ import { createPrefixTable } from '#nat64d/shm/prefix-table.js';
 import { createSharedState } from '#nat64d/shm/shared-state.js';
 import type { Prefix4 } from '#nat64d/wire/address.js';
 
-test('50 lines a second, and one that says how many more there were', () => {
-  const config = {
-    ...parseConfig('[log]\npackets = ["dyn"]\n', 'f'),
+test('50 lines a second, and one that says how many more there were, all of the level that is asked for', () => {
+  const configOf = (more: string) => ({
+    ...parseConfig(`[log]\npackets = ["dyn"]\n${more}`, 'f'),
     deviceAddresses: [],
     offloads: [],
     deviceMtu: 1500,
-  };
+  });
+  const config = configOf('');
   const lines: { event: string; left?: number }[] = [];
+  const warnings: typeof lines = [];
   const keeper = new PoolKeeper(config.pool4 as Prefix4, config, {
     state: createSharedState(1),
     workerCount: 1,
     clock: { nowSec: () => CLOCK_START_SEC } as Clock,
-    log: { ...silent, info: (fields: object) => void lines.push(fields as (typeof lines)[0]) },
+    log: {
+      ...silent,
+      info: (fields: object) => void lines.push(fields as (typeof lines)[0]),
+      warn: (fields: object) => void warnings.push(fields as (typeof lines)[0]),
+    },
     record: () => {},
     assignments: new Assignments(),
   });
@@ -45,4 +51,12 @@ test('50 lines a second, and one that says how many more there were', () => {
   ask(100, 3);
   keeper.tick(CLOCK_START_SEC + 2);
   assert.equal(lines.length, 3, 'there is room again, and nothing was left out');
+  assert.deepEqual(warnings, []);
+
+  keeper.adopt(configOf('assignment-level = "warn"\n'), createPrefixTable([], 6));
+  ask(110, 60);
+  keeper.tick(CLOCK_START_SEC + 3);
+  assert.equal(lines.length, 3);
+  assert.deepEqual(warnings.at(-1), { event: 'assignments-left', left: 10 });
+  assert.equal(warnings.length, 51);
 });

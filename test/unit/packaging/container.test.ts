@@ -5,6 +5,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { parseConfig } from '#nat64d/control/config/index.js';
 import { ROOT } from '../../helpers/packages.js';
 
 const read = (path: string) => readFileSync(join(ROOT, path), 'utf8');
@@ -32,20 +33,16 @@ test('what it copies is in the repository, and .dockerignore lets it through', (
   }
 });
 
-test('what the build reads is copied before it runs', () => {
+test('what the build reads is copied before it runs', async () => {
   const at = (line: RegExp) => instructions.findIndex((instruction) => line.test(instruction));
   const isCopied = (path: string) =>
     instructions.slice(0, at(/^RUN node scripts\/build\.mjs --no-tests$/)).some((instruction) => {
       const words = instruction.split(/ +/);
       return words[0] === 'COPY' && words.slice(1, -1).some((source) => `${path}/`.startsWith(`${source}/`));
     });
-  const build = read('scripts/build.mjs');
-  const named = [...build.matchAll(/'(tsconfig[a-z.]*\.json|src|native)'/g)].map(
-    ([, path]) => path as string,
-  );
-  assert.ok(named.length >= 3);
-  const inputs = [...named, 'tsconfig.base.json', 'scripts/build.mjs', 'scripts/no-extract'];
-  for (const path of inputs.filter((path) => path !== 'tsconfig.test.json')) assert.ok(isCopied(path), path);
+  const { INPUTS } = (await import(join(ROOT, 'scripts/fingerprint.mjs'))) as { INPUTS: readonly string[] };
+  const inputs = [...INPUTS, 'native/src', 'native/package.json', 'scripts/no-extract'];
+  for (const path of inputs) assert.ok(isCopied(path), path);
   assert.ok(at(/^COPY scripts /) < at(/^RUN npm ci/), 'node_modules has a link into it');
 });
 
@@ -93,6 +90,9 @@ test('compose.yaml gives the capabilities of the unit, the device, and no others
       .map((name) => name.replace('CAP_', ''))
       .sort(),
   );
+  const [, nice = ''] = /^LimitNICE=(-[0-9]+)$/m.exec(unit) ?? [];
+  assert.equal(Number(nice), parseConfig('', '').workerNice);
+  assert.match(compose, new RegExp(`ulimits:\\n +nice: ${20 - Number(nice)}\\n`), 'as getrlimit(2) counts');
   assert.match(compose, /cap_drop: \[ALL\]/);
   assert.match(compose, /- \/dev\/net\/tun:\/dev\/net\/tun/);
   assert.match(compose, /no-new-privileges:true/);

@@ -24,7 +24,9 @@ test('it has what a gateway runs with, and nothing of its making', () => {
   for (const path of ['dist/control/page.html', 'dist/sealed-worker.cjs', 'config/nat64d.toml', 'LICENSE']) {
     assert.ok(own.includes(path), `${path} is missing`);
   }
-  const unwanted = own.filter((path) => /\.map$|\.tsbuildinfo$|\.test\.|^native\/(build|bench)\//.test(path));
+  const unwanted = own.filter((path) =>
+    /\.map$|\.(fingerprint|tsbuildinfo)$|\.test\.|^native\/(build|bench)\//.test(path),
+  );
   assert.deepEqual(unwanted, []);
 });
 

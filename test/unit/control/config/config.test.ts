@@ -136,7 +136,15 @@ test('an empty file is the default configuration', () => {
       policies: [],
     },
     http: { listen: [{ address: '127.0.0.1', port: 6464 }], token: null, names: [] },
-    log: { level: 'info', format: 'auto', packets: [], maps: false, destination: 'stdout' },
+    log: {
+      level: 'info',
+      format: 'auto',
+      packets: [],
+      packetLevel: 'info',
+      assignmentLevel: 'info',
+      maps: false,
+      destination: 'stdout',
+    },
   });
 });
 

@@ -18,7 +18,7 @@ for (const [index, text] of TAYGA.entries()) {
 
 const TOML = [
   '',
-  'pref64 = "2001:db8:64::/96"\nworkers = 2\n[dns64]\nlisten = ["[2001:db8::53]:5353"]\nforwarders = ["9.9.9.9"]\nallow-from = ["2001:db8::/32", "192.0.2.0/24"]\nrequired = true\ncache-size = 1048576\nprefetch = false\nserve-stale = 3600\ncookies = false\nrate-limit = 20\ntcp-connections = 5\ntcp-idle = 3\n[log]\nlevel = "debug"\nformat = "json"\n',
+  'pref64 = "2001:db8:64::/96"\nworkers = 2\n[dns64]\nlisten = ["[2001:db8::53]:5353"]\nforwarders = ["9.9.9.9"]\nallow-from = ["2001:db8::/32", "192.0.2.0/24"]\nrequired = true\ncache-size = 1048576\nprefetch = false\nserve-stale = 3600\ncookies = false\nrate-limit = 20\ntcp-connections = 5\ntcp-idle = 3\n[log]\nlevel = "debug"\nformat = "json"\npackets = ["drop"]\npacket-level = "warn"\nassignment-level = "debug"\n',
   'user = "nobody"\ngroup = "daemon"\ncontrol-group = "adm"\ncontrol-socket = false\n[http]\nlisten = ["[::1]:80", "0.0.0.0"]\ntoken = "0123456789abcdef"\nnames = ["gw.example"]\n',
   '[http]\nlisten = false\n[log]\nmaps = true\ndestination = "file:/var/log/nat64d.log"\n',
   'allow-from = ["2001:db8::/32", "fd00::1/128"]\n',

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { DEFAULT_NAMES } from '#nat64d/control/config/synthesis.js';
+import { parseConfig } from '#nat64d/control/config/index.js';
 import type { GatewayConfig } from '#nat64d/control/config/types.js';
 import { formatInterfaceAddress, netdevSettings } from '#nat64d/control/netdev/settings.js';
 import {
@@ -24,89 +24,26 @@ const prefix6 = (text: string) => {
   return prefix;
 };
 
-const CONFIG: GatewayConfig = {
-  file: 'nat64d.toml',
-  warnings: [],
-  pref64: prefix6('64:ff9b::/96'),
-  wkpfStrict: true,
-  ipv4Address: address4('10.64.0.1'),
-  ipv6Address: address6('fd64::2'),
-  pool4: prefix4('10.64.0.0/24'),
-  allowFrom: null,
-  maps: [{ ipv4: prefix4('198.51.100.7/32'), ipv6: prefix6('2001:db8::7/128') }],
-  mapFile: null,
-  mapLifetimeSec: 7440,
-  maxMapsPer64: 0,
-  workers: 0,
-  workerNice: 0,
-  dataDir: '/var/lib/nat64d',
-  runDir: '/run/nat64d',
-  controlSocket: false,
-  controlGroup: null,
-  user: null,
-  group: null,
-  http: { listen: [], token: null, names: [] },
-  device: {
-    name: 'nat64',
-    mtu: 1400,
-    addresses: [
-      { family: 4, address: address4('192.0.0.8'), length: 32 },
-      { family: 6, address: address6('fd64::1'), length: 64 },
-    ],
-    configure: true,
-    up: false,
-    routes: [],
-    forwarding: true,
-    masquerade: 'eth0',
-    offload: true,
-    coalesce: true,
-  },
-  translation: {
-    ipv6Mtu: null,
-    ipv4Mtu: null,
-    lowestIpv6Mtu: 1280,
-    udpZeroChecksum: 'drop',
-    copyTrafficClass: true,
-    mssClamp: 'off',
-    icmpFragments: 'drop',
-    icmpSourcePool4: null,
-    forwardClassE: false,
-    clat: false,
-    icmpErrorsPerSec: 1000,
-    icmpErrorBurst: 50,
-  },
-  advertise: {
-    interfaces: [],
-    dnsServers: null,
-    intervalSec: 600,
-    lifetimeSec: null,
-    mtu: null,
-    prefix: null,
-    route: true,
-    routerLifetimeSec: 0,
-  },
-  dns64: {
-    ...DEFAULT_NAMES,
-    enabled: false,
-    required: false,
-    listen: [],
-    interfaces: [],
-    port: 53,
-    forwarders: [],
-    forwardersCa: null,
-    randomizeCase: false,
-    retrySec: 300,
-    allowFrom: null,
-    cacheSizeBytes: 0,
-    prefetch: true,
-    serveStaleSec: 0,
-    cookies: true,
-    rateLimit: 0,
-    tcpConnections: 1000,
-    tcpIdleSec: 10,
-  },
-  log: { level: 'info', format: 'auto', packets: [], maps: false, destination: 'stdout' },
-};
+const CONFIG = parseConfig(
+  `pref64 = "64:ff9b::/96"
+pool4 = "10.64.0.0/24"
+ipv4-address = "10.64.0.1"
+ipv6-address = "fd64::2"
+
+[device]
+mtu = 1400
+addresses = ["192.0.0.8/32", "fd64::1/64"]
+masquerade = "eth0"
+
+[dns64]
+enabled = false
+
+[[map]]
+ipv4 = "198.51.100.7"
+ipv6 = "2001:db8::7"
+`,
+  'nat64d.toml',
+);
 
 test('netdevSettings takes the device section over', () => {
   const settings = netdevSettings(CONFIG);
