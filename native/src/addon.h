@@ -57,6 +57,8 @@ napi_value send_datagram(napi_env env, napi_callback_info info);
 napi_value open_udp(napi_env env, napi_callback_info info);
 napi_value connect_udp(napi_env env, napi_callback_info info);
 napi_value close_udp(napi_env env, napi_callback_info info);
+
+/* socket-batch.c */
 napi_value receive_batch(napi_env env, napi_callback_info info);
 napi_value send_batch(napi_env env, napi_callback_info info);
 

@@ -1,7 +1,9 @@
 #include "args.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "error.h"
@@ -60,6 +62,16 @@ bool function_argument(napi_env env, napi_value value, const char *name) {
   return is_function;
 }
 
+static bool copy_string(napi_env env, napi_value value, const char *name, char *result, size_t size) {
+  size_t length;
+  if (!succeeded(env, napi_get_value_string_utf8(env, value, result, size, &length))) return false;
+  if (strlen(result) != length) {
+    throw_range_error(env, "%s must not hold a zero byte", name);
+    return false;
+  }
+  return true;
+}
+
 bool string_argument(napi_env env, napi_value value, const char *name, char *result, size_t size) {
   bool is_string;
   if (!is_type(env, value, napi_string, &is_string)) return false;
@@ -73,12 +85,57 @@ bool string_argument(napi_env env, napi_value value, const char *name, char *res
     throw_range_error(env, "%s must be 1 to %zu bytes long, not %zu", name, size - 1, length);
     return false;
   }
-  if (!succeeded(env, napi_get_value_string_utf8(env, value, result, size, &length))) return false;
-  if (strlen(result) != length) {
-    throw_range_error(env, "%s must not hold a zero byte", name);
-    return false;
+  return copy_string(env, value, name, result, size);
+}
+
+static char *string_element(napi_env env, napi_value value, const char *name) {
+  bool is_string;
+  if (!is_type(env, value, napi_string, &is_string)) return NULL;
+  if (!is_string) {
+    throw_type_error(env, "%s must hold strings", name);
+    return NULL;
   }
-  return true;
+  size_t length;
+  if (!succeeded(env, napi_get_value_string_utf8(env, value, NULL, 0, &length))) return NULL;
+  char *string = malloc(length + 1);
+  if (string == NULL) {
+    throw_system_error(env, ENOMEM, "malloc", NULL);
+  } else if (!copy_string(env, value, name, string, length + 1)) {
+    free(string);
+    string = NULL;
+  }
+  return string;
+}
+
+char **strings_argument(napi_env env, napi_value value, const char *name) {
+  bool is_array;
+  uint32_t count;
+  if (!succeeded(env, napi_is_array(env, value, &is_array))) return NULL;
+  if (!is_array) {
+    throw_type_error(env, "%s must be a list of strings", name);
+    return NULL;
+  }
+  if (!succeeded(env, napi_get_array_length(env, value, &count))) return NULL;
+  char **strings = calloc((size_t)count + 1, sizeof *strings);
+  if (strings == NULL) {
+    throw_system_error(env, ENOMEM, "malloc", NULL);
+    return NULL;
+  }
+  for (uint32_t i = 0; i < count; i++) {
+    napi_value element;
+    if (!succeeded(env, napi_get_element(env, value, i, &element)) ||
+        (strings[i] = string_element(env, element, name)) == NULL) {
+      free_strings(strings);
+      return NULL;
+    }
+  }
+  return strings;
+}
+
+void free_strings(char **strings) {
+  if (strings == NULL) return;
+  for (char **string = strings; *string != NULL; string++) free(*string);
+  free(strings);
 }
 
 /* A detached array has length 0, so the callers' checks of lengths refuse it. */
@@ -107,5 +164,16 @@ bool words_argument(napi_env env, napi_value value, const char *name, struct wor
   void *data = NULL;
   if (!array_argument(env, value, name, napi_int32_array, "an Int32Array", &data, &result->length)) return false;
   result->data = data;
+  return true;
+}
+
+bool mishaps_argument(napi_env env, napi_value value, const char *name, struct word_view *result) {
+  if (!words_argument(env, value, name, result)) return false;
+  if (result->length < 2) {
+    throw_range_error(env, "%s must hold 2 words, not %zu", name, result->length);
+    return false;
+  }
+  store_word(result, 0, 0);
+  store_word(result, 1, 0);
   return true;
 }

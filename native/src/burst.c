@@ -1,9 +1,4 @@
-/*
- * Batched read and write. One call of JavaScript moves a whole burst, so that the price of crossing into C is paid once.
- *
- * The arrays may be on a SharedArrayBuffer and change while we look at them; so each word of a list is loaded once,
- * checked, and used from the copy.
- */
+/* Batched read and write. One call of JavaScript moves a whole burst, so that the price of crossing into C is paid once. */
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
@@ -14,21 +9,9 @@
 #include "addon.h"
 #include "args.h"
 #include "error.h"
+#include "result.h"
 
 enum { FRAME_ALIGNMENT = 16, MAX_PIECES = 64, MAX_WAIT_US = 1000 };
-
-static int32_t load(const struct word_view *words, size_t index) {
-  return __atomic_load_n(&words->data[index], __ATOMIC_RELAXED);
-}
-
-static void store(const struct word_view *words, size_t index, int32_t value) {
-  __atomic_store_n(&words->data[index], value, __ATOMIC_RELAXED);
-}
-
-static napi_value count_value(napi_env env, int64_t count) {
-  napi_value result;
-  return succeeded(env, napi_create_int64(env, count, &result)) ? result : NULL;
-}
 
 struct read_arguments {
   int fd;
@@ -72,12 +55,12 @@ napi_value read_burst(napi_env env, napi_callback_info info) {
     if (got == 0) break;
     if (got < VNET_HDR_BYTES) continue;
     int64_t length = got - VNET_HDR_BYTES;
-    store(&a.frames, (size_t)(2 * count), (int32_t)frame);
-    store(&a.frames, (size_t)(2 * count + 1), (int32_t)length);
+    store_word(&a.frames, (size_t)(2 * count), (int32_t)frame);
+    store_word(&a.frames, (size_t)(2 * count + 1), (int32_t)length);
     count++;
     free_from = frame + length;
   }
-  return count_value(env, count);
+  return integer_value(env, count);
 }
 
 /* Takes the next frame's pieces off the list. Returns how many, or -1 with a RangeError pending. */
@@ -87,7 +70,7 @@ static int next_frame(napi_env env, const struct byte_view *bytes, const struct 
     throw_range_error(env, "list ends before frame %lld", (long long)frame);
     return -1;
   }
-  int32_t count = load(list, (*at)++);
+  int32_t count = load_word(list, (*at)++);
   if (count < 1 || count > MAX_PIECES) {
     throw_range_error(env, "list: frame %lld has %d pieces; 1 to %d are possible", (long long)frame, count, MAX_PIECES);
     return -1;
@@ -97,8 +80,8 @@ static int next_frame(napi_env env, const struct byte_view *bytes, const struct 
     return -1;
   }
   for (int32_t i = 0; i < count; i++) {
-    int32_t offset = load(list, (*at)++);
-    int32_t length = load(list, (*at)++);
+    int32_t offset = load_word(list, (*at)++);
+    int32_t length = load_word(list, (*at)++);
     if (offset < 0 || length < 0 || (uint64_t)offset + (uint64_t)length > bytes->length) {
       throw_range_error(env, "list: piece %d of frame %lld (offset %d, length %d) is outside of bytes (length %zu)", i,
                         (long long)frame, offset, length, bytes->length);
@@ -119,16 +102,9 @@ napi_value write_burst(napi_env env, napi_callback_info info) {
   if (!arguments(env, info, 5, values) || !descriptor_argument(env, values[0], &fd) ||
       !bytes_argument(env, values[1], "bytes", &bytes) || !words_argument(env, values[2], "list", &list) ||
       !integer_argument(env, values[3], "count", 0, INT_MAX, &count) ||
-      !words_argument(env, values[4], "refused", &refused)) {
+      !mishaps_argument(env, values[4], "refused", &refused)) {
     return NULL;
   }
-  if (refused.length < 2) {
-    throw_range_error(env, "refused must hold 2 words, not %zu", refused.length);
-    return NULL;
-  }
-  store(&refused, 0, 0);
-  store(&refused, 1, 0);
-
   int32_t refusals = 0;
   size_t at = 0;
   for (int64_t frame = 0; frame < count; frame++) {
@@ -147,15 +123,15 @@ napi_value write_burst(napi_env env, napi_callback_info info) {
       throw_queue_error(env, error, "writev", fd);
       return NULL;
     }
-    store(&list, count_at, -piece_count);
-    store(&refused, 0, ++refusals);
-    store(&refused, 1, error);
+    store_word(&list, count_at, -piece_count);
+    store_word(&refused, 0, ++refusals);
+    store_word(&refused, 1, error);
   }
-  return count_value(env, count - refusals);
+  return integer_value(env, count - refusals);
 }
 
 napi_value wait_readable(napi_env env, napi_callback_info info) {
-  napi_value values[2], result;
+  napi_value values[2];
   int fd;
   int64_t timeout_us;
   if (!arguments(env, info, 2, values) || !descriptor_argument(env, values[0], &fd) ||
@@ -166,5 +142,5 @@ napi_value wait_readable(napi_env env, napi_callback_info info) {
   struct timespec timeout = {.tv_nsec = timeout_us * 1000};
   /* An error is something to read too: the read tells what it is. */
   bool is_readable = ppoll(&one, 1, &timeout, NULL) > 0;
-  return succeeded(env, napi_get_boolean(env, is_readable, &result)) ? result : NULL;
+  return boolean_value(env, is_readable);
 }

@@ -9,9 +9,10 @@
 #include "addon.h"
 #include "args.h"
 #include "error.h"
+#include "result.h"
 
 napi_value open_datagram(napi_env env, napi_callback_info info) {
-  napi_value value, result;
+  napi_value value;
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   if (!arguments(env, info, 1, &value) ||
       !string_argument(env, value, "path", address.sun_path, sizeof address.sun_path)) {
@@ -36,7 +37,7 @@ napi_value open_datagram(napi_env env, napi_callback_info info) {
     throw_system_error(env, error, "connect", "%s: %s", path, strerror(error));
     return NULL;
   }
-  return succeeded(env, napi_create_int32(env, fd, &result)) ? result : NULL;
+  return integer_value(env, fd);
 }
 
 /* What says that the listener takes nothing now, or has gone. */
@@ -46,7 +47,7 @@ static bool is_refusal(int error) {
 }
 
 napi_value send_datagram(napi_env env, napi_callback_info info) {
-  napi_value values[2], result;
+  napi_value values[2];
   int fd;
   struct byte_view bytes;
   if (!arguments(env, info, 2, values) || !descriptor_argument(env, values[0], &fd) ||
@@ -62,5 +63,5 @@ napi_value send_datagram(napi_env env, napi_callback_info info) {
     }
     return NULL;
   }
-  return succeeded(env, napi_get_boolean(env, sent >= 0, &result)) ? result : NULL;
+  return boolean_value(env, sent >= 0);
 }

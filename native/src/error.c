@@ -78,6 +78,19 @@ void throw_queue_error(napi_env env, int error, const char *syscall, int fd) {
   }
 }
 
+void throw_socket_error(napi_env env, int error, const char *syscall, int fd) {
+  switch (error) {
+    case EBADF:
+      throw_system_error(env, error, syscall, "descriptor %d is closed; open a socket first", fd);
+      break;
+    case ENOTSOCK:
+      throw_system_error(env, error, syscall, "descriptor %d is not a socket", fd);
+      break;
+    default:
+      throw_system_error(env, error, syscall, NULL);
+  }
+}
+
 void throw_type_error(napi_env env, const char *format, ...) {
   char message[MESSAGE_BYTES];
   va_list values;

@@ -18,6 +18,9 @@ void throw_system_error(napi_env env, int error, const char *syscall, const char
 /* Throws what read, write and ioctl on a queue's descriptor have in common: it is closed, or its device is gone. */
 void throw_queue_error(napi_env env, int error, const char *syscall, int fd);
 
+/* The same of a socket's. */
+void throw_socket_error(napi_env env, int error, const char *syscall, int fd);
+
 void throw_type_error(napi_env env, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void throw_range_error(napi_env env, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

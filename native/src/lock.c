@@ -5,9 +5,10 @@
 #include "addon.h"
 #include "args.h"
 #include "error.h"
+#include "result.h"
 
 napi_value lock_file(napi_env env, napi_callback_info info) {
-  napi_value value, result;
+  napi_value value;
   int fd;
   if (!arguments(env, info, 1, &value) || !descriptor_argument(env, value, &fd)) return NULL;
   bool locked = flock(fd, LOCK_EX | LOCK_NB) == 0;
@@ -15,5 +16,5 @@ napi_value lock_file(napi_env env, napi_callback_info info) {
     throw_system_error(env, errno, "flock", NULL);
     return NULL;
   }
-  return succeeded(env, napi_get_boolean(env, locked, &result)) ? result : NULL;
+  return boolean_value(env, locked);
 }

@@ -4,7 +4,6 @@
 #include <limits.h>
 #include <linux/capability.h>
 #include <malloc.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -17,6 +16,13 @@
 /* Linux has 41 capabilities; the bits of a number that JavaScript can hold exactly leave room for more. */
 enum { MOST_CAPABILITIES = 53 };
 
+/* A set of capabilities, one bit for each. */
+static bool keep_argument(napi_env env, napi_callback_info info, int64_t *keep) {
+  napi_value value;
+  return arguments(env, info, 1, &value) &&
+         integer_argument(env, value, "keep", 0, ((int64_t)1 << MOST_CAPABILITIES) - 1, keep);
+}
+
 napi_value set_no_new_privs(napi_env env, napi_callback_info info) {
   (void)info;
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) throw_system_error(env, errno, "prctl", NULL);
@@ -24,12 +30,8 @@ napi_value set_no_new_privs(napi_env env, napi_callback_info info) {
 }
 
 napi_value drop_bounding_set(napi_env env, napi_callback_info info) {
-  napi_value value;
   int64_t keep;
-  if (!arguments(env, info, 1, &value) ||
-      !integer_argument(env, value, "keep", 0, ((int64_t)1 << MOST_CAPABILITIES) - 1, &keep)) {
-    return NULL;
-  }
+  if (!keep_argument(env, info, &keep)) return NULL;
   for (int capability = 0; capability < MOST_CAPABILITIES; capability++) {
     if ((keep >> capability & 1) != 0) continue;
     if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0) continue;
@@ -48,12 +50,8 @@ napi_value keep_capabilities(napi_env env, napi_callback_info info) {
 }
 
 napi_value set_capabilities(napi_env env, napi_callback_info info) {
-  napi_value value;
   int64_t keep;
-  if (!arguments(env, info, 1, &value) ||
-      !integer_argument(env, value, "keep", 0, ((int64_t)1 << MOST_CAPABILITIES) - 1, &keep)) {
-    return NULL;
-  }
+  if (!keep_argument(env, info, &keep)) return NULL;
   struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
   struct __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3];
   if (syscall(SYS_capget, &header, sets) != 0) {
@@ -97,60 +95,6 @@ napi_value release_memory(napi_env env, napi_callback_info info) {
   malloc_trim(0);
 #endif
   return NULL;
-}
-
-static void free_strings(char **strings) {
-  if (strings == NULL) return;
-  for (char **string = strings; *string != NULL; string++) free(*string);
-  free(strings);
-}
-
-static char *copy_string(napi_env env, napi_value value, const char *name) {
-  size_t length;
-  napi_valuetype type;
-  if (!succeeded(env, napi_typeof(env, value, &type))) return NULL;
-  if (type != napi_string) {
-    throw_type_error(env, "%s must hold strings", name);
-    return NULL;
-  }
-  if (!succeeded(env, napi_get_value_string_utf8(env, value, NULL, 0, &length))) return NULL;
-  char *string = malloc(length + 1);
-  if (string == NULL || !succeeded(env, napi_get_value_string_utf8(env, value, string, length + 1, &length))) {
-    free(string);
-    return NULL;
-  }
-  if (strlen(string) != length) {
-    throw_range_error(env, "%s must not hold a zero byte", name);
-    free(string);
-    return NULL;
-  }
-  return string;
-}
-
-/* A list of strings as execve takes it; NULL with an exception pending. */
-static char **strings_argument(napi_env env, napi_value value, const char *name) {
-  bool is_array;
-  uint32_t count;
-  if (!succeeded(env, napi_is_array(env, value, &is_array))) return NULL;
-  if (!is_array) {
-    throw_type_error(env, "%s must be a list of strings", name);
-    return NULL;
-  }
-  if (!succeeded(env, napi_get_array_length(env, value, &count))) return NULL;
-  char **strings = calloc((size_t)count + 1, sizeof *strings);
-  if (strings == NULL) {
-    throw_system_error(env, ENOMEM, "malloc", NULL);
-    return NULL;
-  }
-  for (uint32_t i = 0; i < count; i++) {
-    napi_value element;
-    if (!succeeded(env, napi_get_element(env, value, i, &element)) ||
-        (strings[i] = copy_string(env, element, name)) == NULL) {
-      free_strings(strings);
-      return NULL;
-    }
-  }
-  return strings;
 }
 
 napi_value execute(napi_env env, napi_callback_info info) {

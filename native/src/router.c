@@ -1,6 +1,6 @@
 /*
  * The raw socket of a router on one link: it hears router solicitations and advertisements, and sends advertisements
- * (RFC 4861). Packets go through receive_batch and send_batch of udp.c; the kernel computes and checks ICMPv6 checksums.
+ * (RFC 4861). Packets go through receive_batch and send_batch of socket-batch.c; the kernel computes and checks ICMPv6 checksums.
  */
 #include <errno.h>
 #include <net/if.h>
@@ -13,6 +13,7 @@
 #include "addon.h"
 #include "args.h"
 #include "error.h"
+#include "result.h"
 
 /* RFC 4861 section 6.1: what has passed a router has another, and is not of this link. */
 static const int HOP_LIMIT_OF_LINK = 255;
@@ -54,7 +55,7 @@ static const char *prepare_router(int fd, const char *interface, int index) {
 }
 
 napi_value open_router(napi_env env, napi_callback_info info) {
-  napi_value value, result;
+  napi_value value;
   char interface[IF_NAMESIZE];
   if (!arguments(env, info, 1, &value) || !string_argument(env, value, "interface", interface, sizeof interface)) {
     return NULL;
@@ -80,5 +81,5 @@ napi_value open_router(napi_env env, napi_callback_info info) {
     throw_system_error(env, error, failed, NULL);
     return NULL;
   }
-  return succeeded(env, napi_create_int32(env, fd, &result)) ? result : NULL;
+  return integer_value(env, fd);
 }

@@ -21,6 +21,7 @@
 #include "addon.h"
 #include "args.h"
 #include "error.h"
+#include "result.h"
 
 enum { R0, R1, R6 = 6, REMOTE, PORTS, FIRST_BYTE };
 enum { IPV6_DESTINATION_AT = 24, IPV6_NEXT_HEADER_AT = 6, IPV6_PAYLOAD_AT = 40, PORTS_BYTES = 4 };
@@ -139,7 +140,7 @@ static bool read_steering(napi_env env, const napi_value values[6], struct steer
 }
 
 napi_value set_steering(napi_env env, napi_callback_info info) {
-  napi_value values[6], result;
+  napi_value values[6];
   int fd;
   struct steering steering;
   if (!arguments(env, info, 6, values) || !descriptor_argument(env, values[0], &fd) ||
@@ -163,7 +164,7 @@ napi_value set_steering(napi_env env, napi_callback_info info) {
     }
     accepted = failed == 0;
   }
-  return succeeded(env, napi_get_boolean(env, accepted, &result)) ? result : NULL;
+  return boolean_value(env, accepted);
 }
 
 napi_value clear_steering(napi_env env, napi_callback_info info) {

@@ -57,9 +57,8 @@ napi_value sum_ranges(napi_env env, napi_callback_info info) {
     return NULL;
   }
   for (int64_t i = 0; i < count; i++) {
-    /* Each word is loaded once and checked: another thread may write them. */
-    int32_t offset = __atomic_load_n(&ranges.data[2 * i], __ATOMIC_RELAXED);
-    int32_t length = __atomic_load_n(&ranges.data[2 * i + 1], __ATOMIC_RELAXED);
+    int32_t offset = load_word(&ranges, (size_t)(2 * i));
+    int32_t length = load_word(&ranges, (size_t)(2 * i + 1));
     if (offset < 0 || length < 0 || (uint64_t)offset + (uint64_t)length > bytes.length) {
       throw_range_error(env, "ranges: range %lld (offset %d, length %d) is outside of bytes (length %zu)", (long long)i, offset,
                         length, bytes.length);

@@ -14,6 +14,7 @@
 #include "addon.h"
 #include "args.h"
 #include "error.h"
+#include "result.h"
 
 /* From Linux 6.2; the headers of Debian 12 are older than the kernels it runs on. */
 #ifndef TUN_F_USO4
@@ -240,8 +241,7 @@ napi_value set_offload(napi_env env, napi_callback_info info) {
     throw_queue_error(env, errno, "TUNSETOFFLOAD", fd);
     return NULL;
   }
-  napi_value result;
-  return succeeded(env, napi_get_boolean(env, accepted, &result)) ? result : NULL;
+  return boolean_value(env, accepted);
 }
 
 napi_value close_queue(napi_env env, napi_callback_info info) {

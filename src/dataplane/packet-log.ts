@@ -4,7 +4,7 @@
  */
 import { COUNTER_NAMES, counter } from '../shm/counters.js';
 import type { PacketKind, PacketNote, TranslatorSettings } from '../shm/worker-task.js';
-import { formatAddress4, formatAddress6 } from '../wire/address.js';
+import { address6At, formatAddress4, formatAddress6 } from '../wire/address.js';
 import { isIcmp4Error } from '../wire/icmp.js';
 import {
   IPV4_DESTINATION,
@@ -107,13 +107,7 @@ export class PacketLog implements FrameWatcher {
       return { ...common, source: at(IPV4_SOURCE), destination: at(IPV4_DESTINATION), protocol };
     }
     if (version === 6 && this.#length >= IPV6_HEADER) {
-      const at = (offset: number) =>
-        formatAddress6([
-          dv.getInt32(offset),
-          dv.getInt32(offset + 4),
-          dv.getInt32(offset + 8),
-          dv.getInt32(offset + 12),
-        ]);
+      const at = (offset: number) => formatAddress6(address6At(this.#bytes, offset));
       const protocol = this.#bytes[IPV6_NEXT_HEADER] as number;
       return { ...common, source: at(IPV6_SOURCE), destination: at(IPV6_DESTINATION), protocol };
     }

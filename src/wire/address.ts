@@ -156,6 +156,16 @@ export function maskWord6(length: number, index: number): number {
   return bits >= 32 ? -1 : mask4(bits);
 }
 
+/** The IPv6 address in the 16 bytes at `offset`, in network order, which must be there. Makes an array: not for every frame. */
+export function address6At(bytes: Uint8Array, offset: number): Address6 {
+  const word = (at: number) =>
+    ((bytes[at] as number) << 24) |
+    ((bytes[at + 1] as number) << 16) |
+    ((bytes[at + 2] as number) << 8) |
+    (bytes[at + 3] as number);
+  return [word(offset), word(offset + 4), word(offset + 8), word(offset + 12)];
+}
+
 /** An IPv6 address with everything behind the first `length` bits cleared. */
 export function maskAddress6(address: Address6, length: number): Address6 {
   return [

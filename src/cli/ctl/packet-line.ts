@@ -1,6 +1,6 @@
 /** A captured frame in words. */
 import type { CapturedPacket } from '../../control/capture/pcapng.js';
-import { formatAddress4, formatAddress6 } from '../../wire/address.js';
+import { address6At, formatAddress4, formatAddress6 } from '../../wire/address.js';
 import { get16 } from '../../wire/bytes.js';
 import {
   FRAGMENT_HEADER,
@@ -76,13 +76,7 @@ function headers(bytes: Uint8Array): Pick<PacketDescription, 'source' | 'destina
     };
   }
   if (version === 6 && bytes.length >= IPV6_HEADER) {
-    const at = (offset: number) =>
-      formatAddress6([
-        view.getInt32(offset),
-        view.getInt32(offset + 4),
-        view.getInt32(offset + 8),
-        view.getInt32(offset + 12),
-      ]);
+    const at = (offset: number) => formatAddress6(address6At(bytes, offset));
     const next = bytes[IPV6_NEXT_HEADER] as number;
     const isFragment = next === PROTO_FRAGMENT && bytes.length >= IPV6_HEADER + FRAGMENT_HEADER;
     const upper = isFragment

@@ -1,5 +1,11 @@
 /** Why a name got the answer it got: a query is answered as any other, and every step on the way is put into words. */
-import { formatAddress4, formatAddress6, formatPrefix6, prefix6Contains } from '../../wire/address.js';
+import {
+  address6At,
+  formatAddress4,
+  formatAddress6,
+  formatPrefix6,
+  prefix6Contains,
+} from '../../wire/address.js';
 import { showForwarder } from '../config/forwarder.js';
 import type { AnswerEvent, Answerer } from './answer.js';
 import { rcodeOf, saysDnssecFailed } from './edns.js';
@@ -22,7 +28,7 @@ import type { Policy } from './policy.js';
 import type { Query } from './query.js';
 import type { ResolverAnswer } from './resolve.js';
 import { ipv4Of, isKeptSigned, prefixesOf, terminalRecords } from './synthesize.js';
-import { addressAt, nameText, parseName, parseType, rcodeText, recordText, typeText } from './text.js';
+import { nameText, parseName, parseType, rcodeText, recordText, typeText } from './text.js';
 import type { Question } from './upstream.js';
 
 export interface ExplainStep {
@@ -200,7 +206,7 @@ function verdictSteps(
   }
   const steps: ExplainStep[] = [];
   for (const record of terminalRecords(answer, TYPE_AAAA)) {
-    const address = addressAt(answer.bytes, record.rdataAt);
+    const address = address6At(answer.bytes, record.rdataAt);
     const prefix = policy.excludedAaaa.find((one) => prefix6Contains(one, address));
     if (prefix === undefined) continue;
     const text = `${formatAddress6(address)} lies in ${formatPrefix6(prefix)}, which is excluded: treated as absent`;

@@ -22,11 +22,13 @@ function nameServers(text: string): ForwarderConfig[] {
 
 /** The `nameserver` lines of a resolv.conf(5). Empty if the file cannot be read. */
 export function readResolvConf(path: string): ForwarderConfig[] {
+  let text: string;
   try {
-    return nameServers(readFileSync(path, 'utf8'));
+    text = readFileSync(path, 'utf8');
   } catch {
     return [];
   }
+  return nameServers(text);
 }
 
 /** Another one after each change of the file, or of what its path leads to. */

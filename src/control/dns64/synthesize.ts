@@ -3,6 +3,7 @@
  */
 import {
   type Address6,
+  address6At,
   type Prefix6,
   prefix4Contains,
   prefix6Contains,
@@ -192,8 +193,7 @@ export function ipv4Of(message: DnsMessage, record: DnsRecord): number {
 
 /** The address in an AAAA record. */
 export function addressOf(message: DnsMessage, record: DnsRecord): Address6 {
-  const word = (i: number) => message.bytes.readInt32BE(record.rdataAt + 4 * i);
-  return [word(0), word(1), word(2), word(3)];
+  return address6At(message.bytes, record.rdataAt);
 }
 
 export function addressBytes(address: Address6): Buffer {

@@ -1,5 +1,5 @@
 /** Names and records as text (RFC 1035 section 5.1), for people: what a query costs does not depend on it. */
-import { type Address6, formatAddress4, formatAddress6 } from '../../wire/address.js';
+import { address6At, formatAddress4, formatAddress6 } from '../../wire/address.js';
 import {
   CLASS_IN,
   type DnsMessage,
@@ -109,14 +109,9 @@ export function recordText(message: DnsMessage, record: DnsRecord): string {
   const target = (at: number) => nameText(readName(bytes, at));
   let data = `${rdataLength} octets`;
   if (record.class === CLASS_IN && type === TYPE_A) data = formatAddress4(bytes.readUInt32BE(rdataAt));
-  else if (record.class === CLASS_IN && type === TYPE_AAAA) data = formatAddress6(addressAt(bytes, rdataAt));
+  else if (record.class === CLASS_IN && type === TYPE_AAAA) data = formatAddress6(address6At(bytes, rdataAt));
   else if ([TYPE_CNAME, TYPE_DNAME, TYPE_NS, TYPE_PTR].includes(type)) data = target(rdataAt);
   else if (type === TYPE_SOA)
     data = `${target(rdataAt)}, minimum ${bytes.readUInt32BE(rdataAt + rdataLength - 4)}`;
   return `${target(record.nameAt)} ${record.ttl} ${typeText(type)} ${data}`;
-}
-
-export function addressAt(bytes: Buffer, at: number): Address6 {
-  const word = (i: number) => bytes.readInt32BE(at + 4 * i);
-  return [word(0), word(1), word(2), word(3)];
 }

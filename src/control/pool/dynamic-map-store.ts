@@ -38,7 +38,9 @@ import type { LineProblem, PoolEntry, StoredEntry } from './dynamic-pool.js';
 
 /** A journal shorter than this is not worth a compaction, nor is one shorter than half of dynamic.map. */
 const LONG_JOURNAL_BYTES = 1 << 20;
+/** Read at a time: no more than the file has, which is little on most gateways. */
 const BLOCK_BYTES = 1 << 22;
+const LEAST_BYTES = 1 << 12;
 /** Makes what was written of a line before it none of three words, and so none. */
 const TORN = '\t?\n';
 
@@ -251,7 +253,9 @@ function* blocksOf(file: string): Generator<string> {
     throw error;
   }
   try {
-    const bytes = Buffer.allocUnsafe(BLOCK_BYTES);
+    const bytes = Buffer.allocUnsafe(
+      Math.min(BLOCK_BYTES, Math.max(fstatSync(descriptor).size, LEAST_BYTES)),
+    );
     for (let n = readSync(descriptor, bytes); n > 0; n = readSync(descriptor, bytes)) {
       yield bytes.toString('latin1', 0, n);
     }

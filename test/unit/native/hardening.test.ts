@@ -5,6 +5,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { addonOf } from '../../fuzz/sanitize.js';
 
 const NATIVE = fileURLToPath(new URL('../../../../native/', import.meta.url));
 const [platform = 'none'] = readdirSync(join(NATIVE, 'prebuilds'));
@@ -41,4 +42,14 @@ test('warnings are errors', () => {
   for (const flag of ['-Wall', '-Wextra', '-Werror', '-D_FORTIFY_SOURCE=2', '-O2']) {
     assert.ok(flags.includes(`"${flag}"`), flag);
   }
+});
+
+test('what the sanitizers are given to compile is all that there is', () => {
+  const { sources, defines } = addonOf(readFileSync(join(NATIVE, 'binding.gyp'), 'utf8'));
+  const files = readdirSync(join(NATIVE, 'src')).filter((name) => name.endsWith('.c'));
+  assert.deepEqual(
+    sources,
+    files.sort().map((name) => `src/${name}`),
+  );
+  assert.ok(defines.includes('NAPI_VERSION=9'));
 });

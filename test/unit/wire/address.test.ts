@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import ipaddr from 'ipaddr.js';
 import {
   type Address6,
+  address6At,
   formatAddress4,
   formatAddress6,
   parseAddress4,
@@ -43,6 +44,18 @@ test('an IPv6 address prints as ipaddr.js prints it by RFC 5952, and reads back'
       assert.deepEqual(parseAddress6(text), address);
     }),
     { numRuns: 2000 },
+  );
+});
+
+test('an IPv6 address is read where it stands, from arrays of every kind', () => {
+  fc.assert(
+    fc.property(anyAddress6, fc.nat(5), (address, offset) => {
+      const bytes = Uint8Array.of(...new Uint8Array(offset).fill(0xff), ...bytesOf(address), 0xff);
+      const shared = new Uint8Array(new SharedArrayBuffer(bytes.length));
+      shared.set(bytes);
+      for (const array of [bytes, shared, Buffer.from(bytes)])
+        assert.deepEqual(address6At(array, offset), address);
+    }),
   );
 });
 
