@@ -36,6 +36,12 @@ program
   .description('nanoseconds that each part takes for a frame, a lookup or a map, without a device')
   .action(async () => (await import('./micro.bench.js')).run());
 program
+  .command('watch')
+  .description(
+    'nanoseconds a frame that captures cost, off and on, beside a loop without them; without a device',
+  )
+  .action(async () => (await import('./watch.bench.js')).run());
+program
   .command('dns-paths')
   .description('nanoseconds that DNS64 takes for a query, without sockets')
   .action(async () => (await import('./dns-paths.bench.js')).run());

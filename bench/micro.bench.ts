@@ -16,6 +16,7 @@ import * as lookup from './lookup.bench.js';
 import { hostOf, makePool } from './pool.bench.js';
 import { printTable, writeResults } from './report.js';
 import * as translate from './translate.bench.js';
+import * as watch from './watch.bench.js';
 
 interface Part {
   readonly name: string;
@@ -156,6 +157,7 @@ export async function run(): Promise<void> {
   for (const [title, other] of [
     ['Translation, a frame', translate],
     ['Explicit maps, a lookup', lookup],
+    ['Captures, a frame of a worker’s loop', watch],
   ] as const) {
     console.log(`\n${title}`);
     await other.run();
