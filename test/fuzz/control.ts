@@ -137,7 +137,12 @@ class Control implements Runner {
     const socket = new FakeSocket();
     const rates = { rates: async () => ({ intervalSec: 1, perSec: {} }) } as unknown as RateMeter;
     const surroundings = () => ({ subject: this.#subject, rates, reloads: this.#reloads });
-    new Connection(socket as unknown as Socket, surroundings, this.#queue, CONNECTION_LIMITS);
+    const connection = new Connection(
+      socket as unknown as Socket,
+      surroundings,
+      this.#queue,
+      CONNECTION_LIMITS,
+    );
     for (const piece of pieces) {
       if (!socket.destroyed) socket.push(piece);
       await new Promise((resolve) => setImmediate(resolve));
@@ -160,6 +165,12 @@ class Control implements Runner {
       const { code, message: text } = (error ?? {}) as { code?: string; message?: string };
       if (code === 'failed') assert.doesNotMatch(text ?? '', DEFECT);
     }
+    // It ends when all is answered.
+    if (!socket.destroyed) connection.retire();
+    assert.ok(
+      await within(50, () => socket.destroyed || socket.writableEnded),
+      'a request is still under way',
+    );
     socket.destroy();
     assert.ok(await within(5, () => socket.closed));
     assertUnpolluted();
@@ -215,6 +226,7 @@ export const control: Target = {
   name: 'control',
   about: 'messages of clients of the control socket',
   wholeCount: 1_000_000,
+  shortCount: 2_000,
   make,
   open: () => new Control(),
 };

@@ -117,6 +117,7 @@ export const dnsAnswers: Target = {
   name: 'dns-answers',
   about: 'messages of forwarders, over UDP and TCP on loopback',
   wholeCount: 1_000_000,
+  shortCount: 1_000,
   make,
   open: () => new Answers().start(),
 };

@@ -131,6 +131,7 @@ export const dnsQueries: Target = {
   name: 'dns-queries',
   about: 'messages of DNS clients, and answers to what they make us ask, without sockets',
   wholeCount: 1_000_000,
+  shortCount: 3_000,
   make,
   open: () => new Queries(),
 };

@@ -3,6 +3,10 @@ import { test } from 'node:test';
 import { COUNTER_NAMES, type CounterName } from '#nat64d/shm/counters.js';
 import { fuzz } from './driver.js';
 import { type FramesRunner, framesTarget } from './frames.js';
+import { testTargets } from './short.js';
+import { FRAMES } from './targets.js';
+
+testTargets(FRAMES.filter(({ name }) => name !== 'frames'));
 
 test('frames of every kind: no exception, no byte outside its slot, each in one counter', async () => {
   const target = framesTarget();
@@ -14,7 +18,7 @@ test('frames of every kind: no exception, no byte outside its slot, each in one 
     };
     return Object.assign(runner, { close });
   };
-  await fuzz({ ...target, open }, { seed: 1, count: 30_000 });
+  await fuzz({ ...target, open }, { seed: 1, count: target.shortCount });
   // Cases that lead nowhere would find nothing.
   const never = COUNTER_NAMES.filter((name) => counts[name] === 0);
   assert.deepEqual(never, []);

@@ -348,6 +348,7 @@ export function framesTarget(
     name: 'frames',
     about: 'frames of every kind through a worker’s loop',
     wholeCount: 10_000_000,
+    shortCount: 30_000,
     unit: 'frames',
     weigh: (records) => records.filter(isFrame).length,
     make,

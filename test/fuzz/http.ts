@@ -1,6 +1,7 @@
 /**
- * What comes to the HTTP service; the records are the pieces. Each connection has at most one answer, of a status that is meant, and
- * ends when its client does; nothing is a fault of ours, and no file but the page's own is given.
+ * What comes to the HTTP service; the records are the pieces. Each connection has at most one answer, and one if it brings a sound
+ * request alone, of a status that is meant, and ends when its client does; nothing is a fault of ours, and no file but the page's own
+ * is given.
  */
 import assert from 'node:assert/strict';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
@@ -15,6 +16,9 @@ import type { Random } from './random.js';
 
 const MEANT = new Set([100, 200, 400, 401, 404, 405, 408, 413, 417, 421, 431, 501, 503, 505]);
 const TOKEN = 'a token that none of the cases guesses';
+/** One request, whole and right, and nothing behind it. */
+const SOUND =
+  /^(?:GET|HEAD|POST) \S+ HTTP\/1\.1\r\nHost: [\w.:[\]]+\r\n(?:Authorization: Bearer [^\r\n]*\r\n)?\r\n$/;
 const PATHS = [
   '/',
   '/metrics',
@@ -115,6 +119,8 @@ class Http implements Runner {
     assert.ok(text === '' || text.startsWith('HTTP/1.1 '), text.slice(0, 200));
     for (const status of statuses) assert.ok(MEANT.has(status), `status ${status}`);
     assert.ok(statuses.filter((status) => status === 200).length <= 1, 'more than one answer');
+    if (SOUND.test(Buffer.concat(pieces).toString('latin1')))
+      assert.equal(statuses.length, 1, 'a request has no answer');
     assert.doesNotMatch(text, /root:/);
     assert.ok(!text.includes(TOKEN));
     assert.deepEqual(this.#faults, []);
@@ -144,6 +150,7 @@ export const http: Target = {
   name: 'http',
   about: 'requests to the HTTP service',
   wholeCount: 1_000_000,
+  shortCount: 3_000,
   make,
   open: () => new Http().start(),
 };

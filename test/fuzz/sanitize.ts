@@ -13,14 +13,23 @@ const TESTS = join(root, 'dist-test', 'test', 'unit', 'native');
 const MAIN = join(root, 'dist-test', 'test', 'fuzz', 'main.js');
 const FRAMES = '20000';
 
-interface Gyp {
-  readonly targets: readonly { readonly sources: readonly string[]; readonly defines: readonly string[] }[];
+/** A test that does not end by then never does: the longest takes a minute. */
+const PART_MS = 300_000;
+
+interface Addon {
+  readonly sources: readonly string[];
+  readonly defines: readonly string[];
+}
+
+/** What the addon is compiled from, as binding.gyp has it: JSON with comments. */
+export function addonOf(gyp: string): Addon {
+  const { targets } = JSON.parse(gyp.replace(/^\s*#.*$/gm, '')) as { targets: readonly [Addon] };
+  return targets[0];
 }
 
 /** Returns what `node` needs in its environment. */
 function build(): NodeJS.ProcessEnv {
-  const gyp = JSON.parse(readFileSync(join(root, 'native', 'binding.gyp'), 'utf8')) as Gyp;
-  const { sources = [], defines = [] } = gyp.targets[0] ?? {};
+  const { sources, defines } = addonOf(readFileSync(join(root, 'native', 'binding.gyp'), 'utf8'));
   const include = join(dirname(process.execPath), '..', 'include', 'node');
   const release = join(OUT, 'build', 'Release');
   mkdirSync(release, { recursive: true });
@@ -59,29 +68,63 @@ function build(): NodeJS.ProcessEnv {
   };
 }
 
-function run(what: string, command: string, args: readonly string[], env: NodeJS.ProcessEnv): boolean {
+interface Part {
+  readonly what: string;
+  readonly command: string;
+  readonly args: readonly string[];
+}
+
+/** Returns whether nothing was reported. */
+function run({ what, command, args }: Part, env: NodeJS.ProcessEnv): boolean {
+  const startMs = performance.now();
   const { status, signal, stdout, stderr } = spawnSync(command, args, {
     env,
     encoding: 'utf8',
     maxBuffer: 2 ** 28,
+    timeout: PART_MS,
+    killSignal: 'SIGKILL',
   });
   const text = `${stdout}${stderr}`;
   const reports = text.match(/^.*(?:AddressSanitizer|runtime error:).*$|^==\d+== .*$|^not ok .*$/gm) ?? [];
   const isFine = status === 0 && reports.length === 0;
-  console.log(`${what}: ${isFine ? 'nothing reported' : `status ${status ?? signal}`}`);
+  const seconds = ((performance.now() - startMs) / 1000).toFixed(1);
+  console.log(`${what}: ${isFine ? 'nothing reported' : `FAILED, ${status ?? signal}`}, ${seconds} s`);
   if (!isFine) console.error(`${reports.join('\n')}\n${text.slice(-20_000)}`);
   return isFine;
 }
 
+/** All of them, whatever becomes of one; then the sum. */
+function runAll(parts: readonly Part[], env: NodeJS.ProcessEnv): boolean {
+  const failed = parts.filter((part) => !run(part, env)).map(({ what }) => what);
+  const all = `${parts.length} parts`;
+  console.log(
+    failed.length === 0
+      ? `${all}: nothing reported`
+      : `${failed.length} of ${all} failed: ${failed.join(', ')}`,
+  );
+  return failed.length === 0;
+}
+
+/** Fails where another addon than the one just built is loaded: it would report nothing, whatever it does. */
+const IS_LOADED = `
+  require(${JSON.stringify(join(root, 'native'))});
+  const maps = require('node:fs').readFileSync('/proc/self/maps', 'utf8');
+  process.exit(maps.includes(${JSON.stringify(OUT)}) ? 0 : 1);`;
+
 /** Returns whether nothing was reported. */
 export function sanitize(): boolean {
   const env = build();
+  const node = (what: string, ...args: string[]): Part => ({ what, command: process.execPath, args });
   const tests = readdirSync(TESTS).filter((name) => name.endsWith('.test.js'));
   const setup = ['--import', join(root, 'dist-test', 'test', 'helpers', 'setup.js')];
-  return [
-    ...tests.map((name) => run(name, process.execPath, [...setup, join(TESTS, name)], env)),
-    run(`${FRAMES} frames`, process.execPath, [MAIN, 'native-frames', '--count', FRAMES], env),
-  ].every(Boolean);
+  return runAll(
+    [
+      node('the addon built for this is the one that is loaded', '-e', IS_LOADED),
+      ...tests.map((name) => node(name, ...setup, join(TESTS, name))),
+      node(`${FRAMES} frames`, MAIN, 'native-frames', '--count', FRAMES),
+    ],
+    env,
+  );
 }
 
 /** V8's own code is left to itself: what is looked for is what goes through the addon. */
@@ -101,5 +144,5 @@ export function underValgrind(program = 'valgrind'): boolean {
   // The test makes its own namespace, unless it is told that it is in one.
   const env = { ...process.env, NAT64D_NATIVE_LAB: readlinkSync('/proc/self/ns/net') };
   const args = ['--net', '--mount', program, ...VALGRIND, process.execPath, '--jitless', file];
-  return run('misuse.test.js under valgrind', 'unshare', args, env);
+  return run({ what: 'misuse.test.js under valgrind', command: 'unshare', args }, env);
 }

@@ -1,6 +1,8 @@
 /** Files that people and other programs write: each ends in what it says, or in errors that name line and column. */
 import assert from 'node:assert/strict';
+import childProcess from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { isIP } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -195,6 +197,43 @@ function checkError(error: unknown, text: string): void {
   }
 }
 
+/** Answers that are kept at most. */
+const MOST_ANSWERS = 10_000;
+
+/**
+ * Programs say who a user or a group is. Each is asked once: they would take nearly all of a run's time. Returns what undoes it.
+ */
+function askOnce(): () => void {
+  const { execFileSync } = childProcess;
+  const answers = new Map<string, () => unknown>();
+  const ask = (...call: Parameters<typeof execFileSync>): (() => unknown) => {
+    try {
+      const output = execFileSync(...call);
+      return () => output;
+    } catch (error) {
+      return () => {
+        throw error;
+      };
+    }
+  };
+  const replaced = (...call: Parameters<typeof execFileSync>) => {
+    const key = JSON.stringify(call);
+    let answer = answers.get(key);
+    if (answer === undefined) {
+      if (answers.size === MOST_ANSWERS) answers.clear();
+      answer = ask(...call);
+      answers.set(key, answer);
+    }
+    return answer();
+  };
+  childProcess.execFileSync = replaced as typeof execFileSync;
+  syncBuiltinESMExports();
+  return () => {
+    childProcess.execFileSync = execFileSync;
+    syncBuiltinESMExports();
+  };
+}
+
 /** @param read throws ConfigError, or returns what has to stand up to `use` */
 function configTarget<T>(
   name: string,
@@ -208,6 +247,7 @@ function configTarget<T>(
     name,
     about,
     wholeCount: 1_000_000,
+    shortCount: 1000,
     isText: true,
     make: (random, corpus) => {
       seeds ??= seedsOf(parts);
@@ -229,6 +269,7 @@ function configTarget<T>(
         }
         use(config);
       },
+      close: askOnce(),
     }),
   };
 }
@@ -300,6 +341,7 @@ const resolvConf: Target = {
   name: 'resolv-conf',
   about: 'resolv.conf',
   wholeCount: 1_000_000,
+  shortCount: 1000,
   isText: true,
   make: (random) => [makeText(serverSeeds, random)],
   open: () => new ResolvConf(),
@@ -366,6 +408,7 @@ const dynamicMap: Target = {
   name: 'dynamic-map',
   about: 'dynamic.map and its journals',
   wholeCount: 1_000_000,
+  shortCount: 1000,
   make: (random) => {
     const one = () => {
       const text = makeText(entrySeeds, random);

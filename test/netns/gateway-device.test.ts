@@ -62,7 +62,7 @@ test('a set-up that the kernel refuses is a problem that is told, and is tried a
   await gateway.waitFor('device-up');
   assert.equal((await ready()).stdout, 'ready\n');
   assert.equal(await lab.snapshot(), before);
-  assert.ok(await pings());
+  assert.ok(await lab.pings());
   await stopCalm(gateway);
 });
 
