@@ -50,7 +50,7 @@ test('npm install -g of the package, where there is no compiler', () => {
   assert.ok(!existsSync(join(installed.native, 'build')), 'nothing was compiled');
 });
 
-test('npm pack in a fresh clone builds before it packs, the same files as are tested here, and what it packs can be installed', () => {
+test('npm pack in a fresh clone builds before it packs, no file that is not tested here, and what it packs can be installed', () => {
   const clone = join(folder, 'clone');
   mkdirSync(clone);
   const tracked = execFileSync('git', ['ls-files', '-z'], { cwd: ROOT });
@@ -68,10 +68,13 @@ test('npm pack in a fresh clone builds before it packs, the same files as are te
   execFileSync('npm', ['pack', '--offline'], { cwd: clone, stdio: ['ignore', 'ignore', 'pipe'] });
   const [packed = ''] = readdirSync(clone).filter((name) => name.endsWith('.tgz'));
   const filesOf = (file: string) =>
-    execFileSync('tar', ['tzf', file], { encoding: 'utf8', maxBuffer: 2 ** 24 })
-      .split('\n')
-      .sort();
-  assert.deepEqual(filesOf(join(clone, packed)), filesOf(tarball));
+    execFileSync('tar', ['tzf', file], { encoding: 'utf8', maxBuffer: 2 ** 24 }).split('\n');
+  // A build here may have left files of sources that are gone; a clean one has none.
+  const here = new Set(filesOf(tarball));
+  assert.deepEqual(
+    filesOf(join(clone, packed)).filter((file) => !here.has(file)),
+    [],
+  );
   const path = pathOf(folder, ['node', 'npm', 'sh', 'env']);
   const installed = install(join(clone, packed), 'packed', path);
   tryOut(installed);
