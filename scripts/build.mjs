@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { fingerprint, forget, INPUTS, isFresh, stamp, TEST_INPUTS } from './fingerprint.mjs';
+import { fingerprint, forget, INPUTS, isFresh, prune, stamp, TEST_INPUTS } from './fingerprint.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const native = join(root, 'native');
@@ -102,6 +102,7 @@ async function buildProgram() {
   if (isFresh(dist, print)) return;
   console.error('nat64d: building');
   forget(dist);
+  prune(dist, [['', join(root, 'src')]]);
   run(bin('tsc'), ['-p', 'tsconfig.json'], root);
   const { default: esbuild } = await import('esbuild-wasm');
   await Promise.all([bundleSealedWorker(esbuild), buildPage(esbuild)]);
@@ -118,6 +119,10 @@ function buildTests() {
   if (isFresh(distTest, print)) return;
   console.error('nat64d: building the tests');
   forget(distTest);
+  prune(
+    distTest,
+    ['bench', 'test'].map((folder) => [folder, join(root, folder)]),
+  );
   run(bin('tsc'), ['-p', 'tsconfig.test.json'], root);
   stamp(distTest, print);
 }

@@ -54,6 +54,17 @@ export function isFresh(folder, print) {
 /** A build that fails half way must not be taken for the one before it. */
 export const forget = (folder) => rmSync(stampOf(folder), { force: true });
 
+/** Removes what was made of a source that is gone: a test would run on, a module be packed. `sources` are the folders that lie in `folder`. */
+export function prune(folder, sources) {
+  for (const [made, source] of sources) {
+    if (!existsSync(join(folder, made))) continue;
+    for (const name of readdirSync(join(folder, made), { recursive: true })) {
+      const [, stem] = /^(.*)\.(?:js|js\.map|d\.ts)$/.exec(name) ?? [];
+      if (stem !== undefined && !existsSync(join(source, `${stem}.ts`))) rmSync(join(folder, made, name));
+    }
+  }
+}
+
 export function stamp(folder, print) {
   const files = readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile() && !/\.(map|tsbuildinfo)$/.test(entry.name))

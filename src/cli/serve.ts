@@ -70,7 +70,7 @@ export async function serve(options: ServeOptions): Promise<number> {
   if (process.env.NAT64D_TEST_HOOKS === '1') {
     process.on('SIGUSR2', () => gateway.killWorker(0, 'throw'));
     process.on('SIGALRM', () => gateway.killWorker(0, 'exit'));
-    process.on('SIGIO', () => gateway.killWorker(0, 'spin'));
+    process.on('SIGTTIN', () => gateway.killWorker(0, 'spin'));
     process.on('SIGURG', () => {
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, TEST_HOLD_MS);
     });

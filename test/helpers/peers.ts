@@ -58,12 +58,6 @@ export function fetchPeerWithDependencies(name: string, packages: readonly strin
   return fetchBy(downloadWithDependencies, name, packages);
 }
 
-/** One that somebody has fetched before; undefined where nobody has. For what is worth a look, but not a wait. */
-export function cachedPeer(name: string): Peer | undefined {
-  const root = join(CACHE, name);
-  return existsSync(root) ? { root, env: environment(root) } : undefined;
-}
-
 function fetchBy(
   fetch: (packages: readonly string[], folder: string) => void,
   name: string,

@@ -6,6 +6,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   statSync,
   writeFileSync,
 } from 'node:fs';
@@ -171,8 +172,13 @@ test('-r: a worker that dies in the chroot is replaced, HUP reads what is inside
   lab.ip(lab.gateway, 'route add 198.51.100.0/24 dev nat64');
   lab.ip(lab.server, 'route add 198.51.100.0/24 via 203.0.113.1');
   await logged('try, from');
+  // The line comes before the pidfile, and that before the chroot.
+  const root = () => (existsSync(pidfile) ? readlinkSync(`/proc/${pid()}/root`) : '');
+  for (let waited = 0; root() !== spool; waited += 20) {
+    assert.ok(waited < 10_000, root());
+    await sleep(20);
+  }
   const id = pid();
-  assert.equal((await lab.run(lab.gateway, 'readlink', [`/proc/${id}/root`])).stdout.trim(), spool);
   assert.ok(await pings());
   process.kill(id, 'SIGUSR2');
   await logged('died (test hook');

@@ -12,8 +12,9 @@ interface Fingerprint {
   isFresh(folder: string, print: string): boolean;
   stamp(folder: string, print: string): void;
   forget(folder: string): void;
+  prune(folder: string, sources: readonly (readonly [made: string, source: string])[]): void;
 }
-const { INPUTS, TEST_INPUTS, fingerprint, isFresh, stamp, forget } = (await import(
+const { INPUTS, TEST_INPUTS, fingerprint, isFresh, stamp, forget, prune } = (await import(
   join(ROOT, 'scripts/fingerprint.mjs')
 )) as Fingerprint;
 
@@ -63,4 +64,20 @@ test('a changed, another and a moved source make another build necessary; a miss
   assert.ok(isFresh(dist, print()));
   forget(dist);
   assert.ok(!isFresh(dist, print()));
+});
+
+test('what was made of a source that is gone is removed, and nothing else', () => {
+  const [sources, made] = [join(folder, 'sources'), join(folder, 'made')];
+  for (const path of [join(sources, 'deep'), join(made, 'part', 'deep')])
+    mkdirSync(path, { recursive: true });
+  writeFileSync(join(sources, 'deep', 'here.ts'), '');
+  const kept = ['deep/here.js', 'deep/here.js.map', 'deep/here.d.ts', 'page.html', 'whole.cjs'];
+  const gone = ['gone.js', 'deep/gone.js', 'deep/gone.js.map', 'deep/gone.d.ts'];
+  for (const name of [...kept, ...gone]) writeFileSync(join(made, 'part', name), '');
+  prune(made, [
+    ['part', sources],
+    ['another', sources],
+  ]);
+  for (const name of kept) assert.ok(existsSync(join(made, 'part', name)), name);
+  for (const name of gone) assert.ok(!existsSync(join(made, 'part', name)), name);
 });
