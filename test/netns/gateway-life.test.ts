@@ -15,7 +15,7 @@ afterEach(() => lab.close());
 
 test('a worker killed under traffic is replaced, the other queue and later packets do not suffer [R7915-5] [R7915-37]', async () => {
   await lab.serve(lab.server, 'server');
-  const gateway = await lab.startGateway();
+  const gateway = await lab.startGateway({ toml: 'worker-nice = -10\n' });
   const stream = lab.node(lab.client, 'client', ['stream', under(SERVER4), '3']);
   await sleep(1000);
   gateway.kill('SIGUSR2');

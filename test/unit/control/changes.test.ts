@@ -38,7 +38,7 @@ for (const [before, after, applied, fixed] of [
   ['', 'control-group = "adm"\n[http]\nlisten = false\n', ['control-group', 'http.listen'], []],
   [
     '',
-    'workers = 3\nworker-nice = 0\n[device]\nname = "other"\nmtu = 1400\noffload = false\nforwarding = false\nmasquerade = "eth0"\n',
+    'workers = 3\nworker-nice = -1\n[device]\nname = "other"\nmtu = 1400\noffload = false\nforwarding = false\nmasquerade = "eth0"\n',
     ['workers', 'device.mtu', 'device.offload', 'device.forwarding', 'device.masquerade'],
     ['worker-nice', 'device.name'],
   ],
