@@ -30,6 +30,7 @@ enum { IPV4_SOURCE_AT = 12, IPV4_FRAGMENT_AT = 6, IPV4_PROTOCOL_AT = 9, IPV4_PAY
 /* Jumps name the instruction they go to, counted from the start. */
 enum { AT_IPV6 = 23, AT_PORTS6 = 32, AT_PORTS = 35, AT_MIX = 41 };
 
+#define LOAD_TRIES 100
 #define LOAD(size, at) ((struct bpf_insn){.code = BPF_LD | BPF_ABS | (size), .imm = (int32_t)(at)})
 #define LENGTH \
   ((struct bpf_insn){.code = BPF_LDX | BPF_MEM | BPF_W, .dst_reg = R0, .src_reg = R6, .off = offsetof(struct __sk_buff, len)})
@@ -147,7 +148,9 @@ napi_value set_steering(napi_env env, napi_callback_info info) {
       !read_steering(env, values, &steering)) {
     return NULL;
   }
+  /* EAGAIN: a signal was pending while the kernel checked it. */
   int program = load_program(&steering);
+  for (int tries = 1; program < 0 && errno == EAGAIN && tries < LOAD_TRIES; tries++) program = load_program(&steering);
   if (program < 0 && errno != EPERM && errno != ENOSYS) {
     throw_system_error(env, errno, "bpf", NULL);
     return NULL;

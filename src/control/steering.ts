@@ -22,6 +22,7 @@ export class Steering {
   /** The same for good: with another one, flows would move from queue to queue. */
   readonly #secret = randomBytes(4).readUInt32BE();
   #pref64: Prefix6 | null;
+  #isTold = false;
   /** The queues that are chosen from; null where the kernel chooses. */
   #range: readonly [first: number, count: number] | null = null;
 
@@ -43,7 +44,10 @@ export class Steering {
   choose(first: number, count: number): boolean {
     const [at, bits] = (this.#pref64 === null ? undefined : REMOTE[this.#pref64.length]) ?? PORTS_ALONE;
     try {
-      if (!native.setSteering(this.#fd, at, bits, this.#secret, first, count)) return false;
+      if (!native.setSteering(this.#fd, at, bits, this.#secret, first, count)) {
+        this.#tellRefusal();
+        return false;
+      }
     } catch (error) {
       // A gateway serves without it.
       this.#log.warn(
@@ -54,6 +58,15 @@ export class Steering {
     }
     this.#range = [first, count];
     return true;
+  }
+
+  #tellRefusal(): void {
+    if (this.#isTold) return;
+    this.#isTold = true;
+    this.#log.info(
+      { event: 'no-steering' },
+      'the kernel chooses the queue of a frame, as it takes no program of ours (that takes CAP_BPF): the two directions of a flow may meet different workers, and another number of workers costs the frames of those that leave',
+    );
   }
 
   /** Goes by another prefix. */

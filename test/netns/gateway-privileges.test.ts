@@ -124,6 +124,7 @@ test('a capability that nothing asks for is not kept; what root left in the fold
   const words = [CTL, '--socket', join(lab.folder, 'run/control.sock'), '--json', 'status'];
   const { steering, workers } = JSON.parse((await lab.run(lab.gateway, process.execPath, words)).stdout);
   assert.deepEqual([steering, workers.running], ['kernel', 2]);
+  assert.equal(gateway.events('no-steering').length, 1);
   assert.match((await gateway.waitFor('advertise-waits')).msg as string, /EPERM|not permitted/);
   assert.ok(await lab.pings());
   assert.equal(await gateway.stop(), 0);
