@@ -94,14 +94,14 @@ test('a capability that nothing asks for is not kept; what root left in the fold
   mkdirSync(data);
   writeFileSync(join(data, 'dynamic.map'), '', { mode: 0o600 });
   const gateway = await startWithTun(
-    'user = "nobody"\ngroup = "daemon"\nworkers = 1\n[dns64]\nenabled = false\n',
+    'user = "nobody"\ngroup = "daemon"\nworkers = 1\nworker-nice = 0\n[dns64]\nenabled = false\n',
   );
   await gateway.waitFor('ready');
   for (const { Gid, CapEff } of threadsOf(gateway)) {
     assert.deepEqual([Gid, CapEff], [Array(4).fill(DAEMON).join('\t'), bits(NET_ADMIN)]);
   }
   assert.equal(statSync(join(data, 'dynamic.map')).uid, NOBODY);
-  lab.configure('user = "daemon"\nworkers = 1\n[dns64]\nenabled = false\n');
+  lab.configure('user = "daemon"\nworkers = 1\nworker-nice = 0\n[dns64]\nenabled = false\n');
   gateway.kill('SIGHUP');
   assert.match(
     (await gateway.waitFor('reload-failed')).msg as string,
@@ -110,7 +110,7 @@ test('a capability that nothing asks for is not kept; what root left in the fold
   await gateway.waitFor('reload-failed', 3);
 
   // What takes one of those that were given up.
-  const rest = 'user = "nobody"\ngroup = "daemon"\n';
+  const rest = 'user = "nobody"\ngroup = "daemon"\nworker-nice = 0\n';
   lab.configure(`${rest}workers = 1\n[dns64]\nforwarders = ["192.0.2.1"]\n`);
   const { length } = gateway.events('reload-failed');
   gateway.kill('SIGHUP');

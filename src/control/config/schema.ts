@@ -296,7 +296,7 @@ export const schema = table({
   'map-lifetime': integer(1, 1_000_000).default(7440),
   'max-maps-per-64': integer(0, 1_000_000_000).default(256),
   workers: integer(0, 64).default(0),
-  'worker-nice': integer(-20, 19).default(0),
+  'worker-nice': integer(-20, 19).default(-2),
   'data-dir': dataDir.prefault('/var/lib/nat64d'),
   'run-dir': absolutePath.prefault('/run/nat64d'),
   'control-socket': boolean.default(true),

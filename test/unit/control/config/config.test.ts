@@ -53,7 +53,7 @@ test('an empty file is the default configuration', () => {
     mapLifetimeSec: 124 * 60,
     maxMapsPer64: 256,
     workers: 0,
-    workerNice: 0,
+    workerNice: -2,
     dataDir: '/var/lib/nat64d',
     runDir: '/run/nat64d',
     controlSocket: true,
