@@ -86,6 +86,8 @@ test('hosts that are held when their worker dies are served by their next packet
 
 test('a worker that does not come round any more is ended and replaced, while the other serves', async () => {
   const gateway = await lab.startGateway();
+  // The hooks are there a moment after `ready`; before, this signal would stop the process.
+  assert.ok(await lab.pings());
   gateway.kill('SIGTTIN');
   const { worker } = await gateway.waitFor('worker-stuck');
   assert.equal(worker, 0);
