@@ -27,6 +27,8 @@ const STEADY_MS = 10_000;
 const SETTLE_MS = 2;
 /** A worker whose event loop has not got its turn for so many looks, a second apart, never will. */
 const SILENT_LOOKS = 5;
+/** For so long a worker's end is waited for. */
+const STOP_MS = 5000;
 
 /** The parts of a task that all workers share. */
 export type SharedTask = Omit<
@@ -188,7 +190,7 @@ export class Workers {
         { event: 'worker-stuck', worker },
         `worker ${worker} has not come round for ${SILENT_LOOKS} s and is ended; please report this`,
       );
-      for (const thread of running.piscina.threads) void thread.terminate();
+      terminate(running);
     }
   }
 
@@ -261,7 +263,10 @@ export class Workers {
   async stop(): Promise<void> {
     this.#isStopping = true;
     for (const worker of this.#running.keys()) this.send(worker, { type: 'stop' });
+    // One that does not come round any more does not hear it.
+    const patience = setTimeout(() => this.#running.forEach(terminate), STOP_MS);
     await Promise.all(this.#running.map((running) => running.task));
+    clearTimeout(patience);
     await Promise.all(this.#running.map(({ piscina }) => piscina.destroy()));
   }
 
@@ -341,4 +346,9 @@ export class Workers {
     archiveCounters(counters, worker);
     Atomics.store(new Int32Array(state), epochWord(worker), 0);
   }
+}
+
+/** Ends a thread whatever it does: its task rejects. */
+function terminate({ piscina }: Running): void {
+  for (const thread of piscina.threads) void thread.terminate();
 }

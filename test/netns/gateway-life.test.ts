@@ -98,6 +98,15 @@ test('a worker that does not come round any more is ended and replaced, while th
   assert.equal(await gateway.stop(), 0);
 });
 
+test('a worker that does not come round any more is no reason not to end', async () => {
+  const gateway = await lab.startGateway();
+  assert.ok(await lab.pings());
+  gateway.kill('SIGTTIN');
+  await sleep(200);
+  assert.equal(await gateway.stop(), 0);
+  assert.equal(gateway.events('worker-stuck').length, 0, 'the end did not wait for that');
+});
+
 test('a map ends 124 minutes after its last packet in either direction, and its host gets the same again [TAYGA-9]', async () => {
   lab.ip(lab.server, 'route add 10.64.0.0/16 via 203.0.113.1');
   // A second is a thousand seconds: a map lasts 7.44.
