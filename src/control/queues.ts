@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import native from '#native';
+import { BURST_BYTES, BURST_FRAMES, HEADROOM } from '../shm/frame-ring.js';
 import type { Prefix6 } from '../wire/address.js';
 import type { Log } from './log.js';
 import { Steering } from './steering.js';
@@ -160,13 +161,13 @@ class TunDevice implements OpenDevice {
       while (this.#open.length < next + count) {
         this.#open.push(native.openQueue({ ...QUEUE, ...owner(), name: this.name, multiQueue: true }).fd);
       }
+      // A worker that died in an earlier change may have left frames, which nobody waits for any more.
+      if (isDisjoint) for (const fd of this.#open.slice(next, next + count)) discardFrames(fd);
     } catch (error) {
       closeFrom(before);
       throw error;
     }
     const fds = this.#open.slice(next, next + count);
-    // A worker that died in an earlier change may have left frames, which nobody waits for any more.
-    if (isDisjoint) for (const fd of fds) discardFrames(fd);
     let isTaken = false;
     return {
       fds,
@@ -250,9 +251,9 @@ function setOffloads(fds: readonly number[], wanted: boolean): readonly string[]
 }
 
 function discardFrames(fd: number): void {
-  const ring = new Uint8Array(native.VNET_HDR_BYTES + native.MAX_FRAME_BYTES);
-  const frames = new Int32Array(2);
-  while (native.read(fd, ring, 0, ring.length, native.VNET_HDR_BYTES, frames, 1) > 0);
+  const ring = new Uint8Array(BURST_BYTES);
+  const frames = new Int32Array(2 * BURST_FRAMES);
+  while (native.read(fd, ring, 0, BURST_BYTES, HEADROOM, frames, BURST_FRAMES) > 0);
 }
 
 function closeAll(fds: number[]): void {
