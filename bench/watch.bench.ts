@@ -8,12 +8,11 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { setFlagsFromString } from 'node:v8';
-import type { FrameIo, Loop } from '#nat64d/dataplane/loop.js';
+import type { Loop } from '#nat64d/dataplane/loop.js';
+import { Stage } from '#nat64d/dataplane/rehearsal.js';
 import { CaptureReader, createCaptureRing } from '#nat64d/shm/capture-ring.js';
-import { HEADROOM } from '#nat64d/shm/frame-ring.js';
 import { V8_FLAGS } from '#nat64d/shm/v8-flags.js';
 import type { CaptureTask, HostFilter } from '#nat64d/shm/worker-task.js';
-import { VNET_HEADER } from '#nat64d/wire/vnet.js';
 import { ipv4Frame, ipv6Frame, udpPayload } from '../test/helpers/frames.js';
 import { prefix6 } from '../test/helpers/harness.js';
 import { makeTask } from '../test/helpers/worker-task.js';
@@ -48,33 +47,6 @@ function withoutHook(text: string): string {
   return edited;
 }
 
-class Stage implements FrameIo {
-  left = 0;
-
-  constructor(private readonly frame: Uint8Array) {}
-
-  readonly read: FrameIo['read'] = (_fd, ring, _start, _end, _headroom, frames, maxFrames) => {
-    const { frame } = this;
-    const count = Math.min(this.left, maxFrames);
-    const step = HEADROOM + ((frame.length + 15) & ~15);
-    for (let i = 0; i < count; i++) {
-      const offset = HEADROOM + i * step;
-      ring.set(frame, offset - VNET_HEADER);
-      frames[2 * i] = offset;
-      frames[2 * i + 1] = frame.length - VNET_HEADER;
-    }
-    this.left -= count;
-    return count;
-  };
-
-  readonly wait: FrameIo['wait'] = () => this.left > 0;
-
-  readonly write: FrameIo['write'] = (_fd, _bytes, _list, count, refused) => {
-    refused[0] = 0;
-    return count;
-  };
-}
-
 interface Variant {
   readonly name: string;
   readonly loop: Loop;
@@ -92,7 +64,8 @@ async function variant(
   host?: HostFilter | null,
 ): Promise<Variant> {
   const Made = await makeLoop;
-  const stage = new Stage(Buffer.concat([new Uint8Array(VNET_HEADER), packet]));
+  const stage = new Stage();
+  stage.frame = packet;
   const task = makeTask({});
   const loop = new Made(task, () => {}, stage);
   let after = () => {};

@@ -111,8 +111,8 @@ function goOn(ring: Uint8Array, offset: number, count: number): void {
   set16(ring, field, adjustChecksum(get16(ring, field), before, after));
 }
 
-/** Stands for the device: gives frames, and takes what comes of them. */
-class Stage implements FrameIo {
+/** Stands for the device: gives frames, and takes what comes of them. Also for the benchmark of captures. */
+export class Stage implements FrameIo {
   /** Copies of this one are given. */
   frame: Uint8Array = new Uint8Array(0);
   /** How many are left to give. */
