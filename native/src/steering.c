@@ -27,10 +27,11 @@ enum { R0, R1, R6 = 6, REMOTE, PORTS, FIRST_BYTE };
 enum { IPV6_DESTINATION_AT = 24, IPV6_NEXT_HEADER_AT = 6, IPV6_PAYLOAD_AT = 40, PORTS_BYTES = 4 };
 enum { IPV4_SOURCE_AT = 12, IPV4_FRAGMENT_AT = 6, IPV4_PROTOCOL_AT = 9, IPV4_PAYLOAD_AT = 20, IPV4_MF_AND_OFFSET = 0x3fff };
 
+enum { LOAD_TRIES = 100 };
+
 /* Jumps name the instruction they go to, counted from the start. */
 enum { AT_IPV6 = 23, AT_PORTS6 = 32, AT_PORTS = 35, AT_MIX = 41 };
 
-#define LOAD_TRIES 100
 #define LOAD(size, at) ((struct bpf_insn){.code = BPF_LD | BPF_ABS | (size), .imm = (int32_t)(at)})
 #define LENGTH \
   ((struct bpf_insn){.code = BPF_LDX | BPF_MEM | BPF_W, .dst_reg = R0, .src_reg = R6, .off = offsetof(struct __sk_buff, len)})

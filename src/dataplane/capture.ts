@@ -120,12 +120,10 @@ function matcher(ctx: Context, { family, prefix }: HostFilter): (offset: number,
         return isHost(dv.getInt32(offset + IPV4_SOURCE)) || isHost(dv.getInt32(offset + IPV4_DESTINATION));
       if (version !== 6 || length < IPV6_HEADER) return false;
       const is = (at: number) => {
-        const [w0, w1, w2, w3] = [
-          dv.getInt32(at),
-          dv.getInt32(at + 4),
-          dv.getInt32(at + 8),
-          dv.getInt32(at + 12),
-        ];
+        const w0 = dv.getInt32(at);
+        const w1 = dv.getInt32(at + 4);
+        const w2 = dv.getInt32(at + 8);
+        const w3 = dv.getInt32(at + 12);
         if (isInPref64(ctx, w0, w1, w2)) return isHost(extract(ctx, w1, w2, w3));
         return hostOf6(ctx, w0, w1, w2, w3) && isHost(ctx.found4);
       };
@@ -152,7 +150,8 @@ function matcher(ctx: Context, { family, prefix }: HostFilter): (offset: number,
     if (isHostAt(ctx, offset + IPV6_SOURCE) || isHostAt(ctx, to)) return true;
     // A hairpin: the destination stands for a host behind us.
     const { dv } = ctx;
-    const [w1, w2] = [dv.getInt32(to + 4), dv.getInt32(to + 8)];
+    const w1 = dv.getInt32(to + 4);
+    const w2 = dv.getInt32(to + 8);
     if (!isInPref64(ctx, dv.getInt32(to), w1, w2)) return false;
     return hostOf4(ctx, extract(ctx, w1, w2, dv.getInt32(to + 12))) && isFound();
   };
