@@ -408,8 +408,9 @@ export class Gateway {
         this.#log.error({ event: 'stop-failed', err: error }, `while stopping: ${String(error)}`);
       }
     }
-    const counters = this.#translation && nonZero(this.#translation.counters);
-    this.#log.info({ event: 'stopped', counters }, 'stopped');
+    // Where a start has failed, why is said, and nothing has been stopped.
+    if (this.#translation === undefined) return;
+    this.#log.info({ event: 'stopped', counters: nonZero(this.#translation.counters) }, 'stopped');
   }
 }
 

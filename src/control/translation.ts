@@ -135,8 +135,8 @@ export class Translation implements Dataplane {
   static async start(config: EffectiveConfig, options: TranslationOptions): Promise<Translation> {
     const translation = new Translation(config, await buildPrefixTables(config.maps), options);
     try {
-      if (translation.#keeper !== undefined) await inSlices(translation.#keeper.logMaps());
       await translation.#workers.start();
+      if (translation.#keeper !== undefined) await inSlices(translation.#keeper.logMaps());
     } catch (error) {
       await translation.stop();
       throw error;
