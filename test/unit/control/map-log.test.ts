@@ -153,3 +153,18 @@ test('another pool: what has a place in it neither ends nor starts, what has non
   on.adopt(after, `${ON}[[map]]\nipv4 = "198.51.100.7"\nipv6 = "2001:db8:1::2"\n`);
   assert.deepEqual(on.taken(), [`map-ended 2001:db8:1::2 ${formatAddress4(ipv4)}`]);
 });
+
+test('maps end with their pool, where no other comes after it; dormant ones have ended', () => {
+  const on = setUp();
+  const keeper = on.start(`map-lifetime = 60\n${ON}`);
+  keeper.pool.assign(OTHER, on.now());
+  on.pass(62);
+  keeper.tick(on.now());
+  const index = keeper.pool.assign(HOST, on.now());
+  on.taken();
+  keeper.logEnd();
+  assert.deepEqual(on.taken(), [`map-ended 2001:db8:1::2 ${formatAddress4(keeper.pool.addressOf(index))}`]);
+  on.adopt(keeper, '');
+  keeper.logEnd();
+  assert.deepEqual(on.taken(), []);
+});

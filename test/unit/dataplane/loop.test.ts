@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { Loop } from '#nat64d/dataplane/loop.js';
 import { readCounters } from '#nat64d/shm/counters.js';
 import { ANSWER_REFUSED, HostRing } from '#nat64d/shm/host-ring.js';
+import { beatWord, epochWord } from '#nat64d/shm/shared-state.js';
 import { Device } from '../../helpers/device.js';
 import { address6, HOST6 } from '../../helpers/harness.js';
 import { bytes, icmp, ipv6, udp } from '../../helpers/packet.js';
@@ -96,5 +97,41 @@ test('what is held at the end is dropped and counted', () => {
   assert.equal(count().held, 2);
   loop.end();
   assert.equal(count()['drop-hold-timeout'], 2);
+  close();
+});
+
+test('packets noted for the log are told before a reload changes what is noted, and at the end', () => {
+  const told: string[] = [];
+  const device = new Device([]);
+  const task = makeTask({ logPackets: ['drop'] });
+  const loop = new Loop(
+    task,
+    (message) => {
+      if (message.type === 'packets') told.push(...message.notes.map(({ source }) => source));
+    },
+    device,
+  );
+  const drop = (src: string) => {
+    device.frames.push(ipv6({ ...SERVER, src }, udp({})));
+    loop.serve();
+  };
+  drop('::1');
+  loop.reload(task);
+  assert.deepEqual(told, ['::1']);
+  drop('ff02::1');
+  loop.end();
+  assert.deepEqual(told, ['::1', 'ff02::1']);
+  task.port.close();
+});
+
+test('each second its event loop gets its turn is counted, for whoever looks whether it still does', () => {
+  const { loop, task, close } = serve(new Device([]));
+  const state = new Int32Array(task.state);
+  const before = state[beatWord(task.worker)] as number;
+  loop.tick();
+  loop.serve();
+  loop.tick();
+  assert.equal(state[beatWord(task.worker)], before + 2);
+  assert.equal(state[epochWord(task.worker)], 0, 'and it looks at no table any more');
   close();
 });

@@ -66,6 +66,18 @@ test('while there are few frames all are sampled, by the host on the IPv6 side; 
   task.port.close();
 });
 
+test('a burst whose turn was drawn among all stands for itself alone, though the next ones are to be fewer', () => {
+  const { ctx } = new Harness();
+  ctx.u8.set(out, 80);
+  const ring = createHostRing(4096);
+  const sampler = new Sampler(ctx, new HostRing(ring), 1);
+  for (let i = 0; i <= 2000; i++) {
+    assert.ok(sampler.isDue());
+    sampler.take(80, out.length);
+  }
+  assert.deepEqual([...new Set(drained(ring).map(({ value }) => sampleWeight(value)))], [1]);
+});
+
 test('under load samples stay few, and their weights make up for the rest', () => {
   const { ctx } = new Harness();
   ctx.u8.set(out, 80);
