@@ -13,7 +13,7 @@ import { Lab, PUBLIC4, SERVER4, under } from '../test/helpers/lab.js';
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const IMAGES = join(ROOT, 'docs/images');
 const TEXTS = join(ROOT, 'docs/looking-inside.md');
-const CTL = join(ROOT, 'dist/cli/nat64ctl.js');
+const CTL = join(ROOT, 'dist/bin/nat64ctl.js');
 const PAGE = 'http://127.0.0.1:6464/';
 /** What a page may weigh in the repository. */
 const MAX_BYTES = 150_000;

@@ -15,6 +15,7 @@
         "src/process.c",
         "src/result.c",
         "src/router.c",
+        "src/run.c",
         "src/socket-address.c",
         "src/socket-batch.c",
         "src/steering.c",

@@ -189,6 +189,30 @@ declare namespace native {
    */
   function exec(path: string, argv: readonly string[], env: readonly string[]): void;
 
+  interface Ended {
+    /** Exit status, or -1 where a signal ended it. */
+    status: number;
+    /** Number of that signal, or 0. */
+    signal: number;
+    /** What it said, read as UTF-8. */
+    stdout: string;
+    stderr: string;
+  }
+
+  /**
+   * Runs a program until it has closed its standard output and error and ended (posix_spawn, on a thread of libuv's pool: this one
+   * is not held up by the size of the process, as by a fork). `argv` begins with the name of the program; `env` holds NAME=VALUE;
+   * `input` is what it reads. Rejects where it cannot be started (ENOENT), and where it takes longer than `timeoutMs` (ETIMEDOUT) or
+   * says more than half a gigabyte (ENOBUFS): it is killed then, but not what it has started itself.
+   */
+  function run(
+    path: string,
+    argv: readonly string[],
+    env: readonly string[],
+    input: string,
+    timeoutMs: number,
+  ): Promise<Ended>;
+
   /**
    * A Unix datagram socket connected to a path, or to an abstract name written with '@' in front (at most 107 bytes).
    * Throws where nobody listens there. Non-blocking, close-on-exec; `closeQueue` closes it.

@@ -17,6 +17,7 @@ static bool define_functions(napi_env env, napi_value exports) {
       {"chroot", change_root},
       {"releaseMemory", release_memory},
       {"exec", execute},
+      {"run", run_program},
       {"openDatagram", open_datagram},
       {"sendDatagram", send_datagram},
       {"setSteering", set_steering},

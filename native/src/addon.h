@@ -49,6 +49,9 @@ napi_value change_root(napi_env env, napi_callback_info info);
 napi_value release_memory(napi_env env, napi_callback_info info);
 napi_value execute(napi_env env, napi_callback_info info);
 
+/* run.c */
+napi_value run_program(napi_env env, napi_callback_info info);
+
 /* datagram.c */
 napi_value open_datagram(napi_env env, napi_callback_info info);
 napi_value send_datagram(napi_env env, napi_callback_info info);

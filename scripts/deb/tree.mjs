@@ -76,13 +76,13 @@ function program(root, tree, modules) {
   }
   for (const module of modules) copyModule(root, module, lib);
   for (const name of ['nat64ctl', 'nat64d', 'tayga', 'totd']) {
-    const file = join(lib, 'dist', 'cli', `${name}.js`);
+    const file = join(lib, 'dist', 'bin', `${name}.js`);
     // The one that the package depends on, whatever else is in somebody's PATH.
     const text = readFileSync(file, 'utf8').replace(/^#!.*/, '#!/usr/bin/node');
     writeFileSync(file, text, { mode: 0o755 });
   }
-  for (const name of ['nat64ctl', 'nat64d']) link(tree, `usr/bin/${name}`, `${LIB}/dist/cli/${name}.js`);
-  for (const name of ['tayga', 'totd']) link(tree, `${LIB}/bin/${name}`, `${LIB}/dist/cli/${name}.js`);
+  for (const name of ['nat64ctl', 'nat64d']) link(tree, `usr/bin/${name}`, `${LIB}/dist/bin/${name}.js`);
+  for (const name of ['tayga', 'totd']) link(tree, `${LIB}/bin/${name}`, `${LIB}/dist/bin/${name}.js`);
   normalizeModes(lib);
 }
 
@@ -102,7 +102,7 @@ function normalizeModes(folder) {
       chmodSync(path, 0o755);
       normalizeModes(path);
     } else if (entry.isFile()) {
-      chmodSync(path, /\/dist\/cli\/[^/]*\.js$/.test(path) && isProgram(path) ? 0o755 : 0o644);
+      chmodSync(path, /\/dist\/bin\/[^/]*\.js$/.test(path) && isProgram(path) ? 0o755 : 0o644);
     }
   }
 }

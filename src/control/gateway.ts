@@ -16,6 +16,7 @@ import type { Loaded, ReloadCounts, Subject } from './inspect/subject.js';
 import { InstanceLocks } from './instance-lock.js';
 import { interfaceAddresses } from './kernel-addresses.js';
 import { type Log, plainLog, silent } from './log.js';
+import { readDataDir } from './map-saver.js';
 import { releaseMemoryRegularly } from './memory.js';
 import { startNameServer } from './name-server.js';
 import { buildNetdevSettings, configureNetdev, type Netdev, recoverSysctls } from './netdev/index.js';
@@ -26,6 +27,7 @@ import { SetUpAgain } from './set-up-again.js';
 import { type EffectiveConfig, workerCountOf } from './settings.js';
 import { inSlices } from './slices.js';
 import { Translation } from './translation.js';
+import { openThread } from './worker-thread.js';
 
 export interface GatewayOptions {
   readonly log: Log;
@@ -100,11 +102,15 @@ export class Gateway {
     if (config.controlSocket) this.#parts.control = await this.#openControl(config);
     if (locks.ownsRunDir) await recoverSysctls(config.runDir, plainLog(log));
 
+    const workerCount = workerCountOf(config);
+    // Threads read their files while this one sets up the device and reads the maps.
+    const threads = Array.from({ length: workerCount }, () => openThread(log));
+    this.#undo.push(async () => void (await Promise.all(threads.map((thread) => thread.destroy()))));
     this.#config = { ...config, maps: await explicitMaps(config, log) };
     const device = openDevice(
       {
         name: config.device.name,
-        count: workerCountOf(config),
+        count: workerCount,
         offload: config.device.offload,
         pref64: config.pref64,
       },
@@ -113,13 +119,21 @@ export class Gateway {
     this.#undo.push(() => device.close());
     this.#device = device;
     this.#parts.kernelSide = await inSlices(buildNetdevSettings(this.#config));
-    this.#netdev = await configureNetdev(this.#parts.kernelSide, plainLog(log));
+    const settingUp = configureNetdev(this.#parts.kernelSide, plainLog(log));
+    // Meanwhile: other programs do the most of that.
+    const reading = Promise.resolve(config).then(({ pool4, dataDir }) =>
+      pool4 === null || dataDir === null ? null : readDataDir(dataDir),
+    );
+    reading.catch(() => {});
+    this.#netdev = await settingUp;
     this.#undo.push(() => (this.#isSetUpKept ? undefined : this.#netdev?.restore()));
     const translation = await Translation.start(this.#effective(this.#config), {
       device,
+      threads,
       clock: this.#clock,
       log,
       onDeviceLost: (message) => this.#onLost(message),
+      remembered: await reading,
     });
     this.#translation = translation;
     this.#undo.push(() => translation.stop());

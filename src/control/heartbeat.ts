@@ -7,6 +7,7 @@
  */
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
+import { WATCH_THREAD_FILE } from './files.js';
 import type { Log } from './log.js';
 import type { Notifier } from './notify.js';
 
@@ -86,7 +87,7 @@ function startWatch(workerData: WatchTask, log: Log): Worker | null {
   const fail = (error: Error) =>
     log.error({ event: 'watch-failed', err: error }, `the watch thread has ended: ${error.message}`);
   try {
-    const watch = new Worker(new URL('./watch-thread.js', import.meta.url), {
+    const watch = new Worker(WATCH_THREAD_FILE, {
       workerData,
       resourceLimits: { maxYoungGenerationSizeMb: 1 },
     });

@@ -1,9 +1,11 @@
 /** The gateway's log: one event a line, each with a stable `event` name. */
+import { createRequire } from 'node:module';
 import { pino } from 'pino';
-import { prettyFactory } from 'pino-pretty';
 import native from '#native';
 import type { LogConfig } from './config/types.js';
 import { LogFile } from './log-file.js';
+
+const require = createRequire(import.meta.url);
 
 const WAITING_BYTES = 1 << 20;
 
@@ -119,11 +121,17 @@ function formattedLog(
   output: { write(text: string): unknown },
   isTerminal: boolean,
 ): Log {
-  const toPretty = prettyFactory({ ...PRETTY, colorize: isTerminal });
+  // Not before it is needed: a service never does, and reading it takes as long as reading all of the configuration.
+  let toPretty: ((line: string) => string) | undefined;
+  const pretty = (line: string) => {
+    const { prettyFactory } = require('pino-pretty') as typeof import('pino-pretty');
+    toPretty ??= prettyFactory({ ...PRETTY, colorize: isTerminal });
+    return toPretty(line);
+  };
   let format = first;
   const write = (line: string) => {
     const isPretty = format === 'pretty' || (format === 'auto' && isTerminal);
-    output.write(isPretty ? toPretty(line) : line);
+    output.write(isPretty ? pretty(line) : line);
   };
   return Object.defineProperty(pino<never>({ level, base: null }, { write }) as Log, 'format', {
     get: () => format,

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Address6 } from '../wire/address.js';
 import type { Clock } from './clock.js';
 import type { Log } from './log.js';
-import { DynamicMapStore, type StoreContent } from './pool/dynamic-map-store.js';
+import { DynamicMapStore, readMaps, type StoreContent } from './pool/dynamic-map-store.js';
 import type { PoolEntry } from './pool/dynamic-pool.js';
 
 const FILE = 'dynamic.map';
@@ -22,6 +22,11 @@ export interface MapSaverOptions {
   readonly log: Log;
   /** Every map there is. */
   readonly entries: () => Iterable<PoolEntry>;
+}
+
+/** All that a data-dir remembers. Throws where a file cannot be read. */
+export function readDataDir(dataDir: string): StoreContent {
+  return readMaps(join(dataDir, FILE));
 }
 
 export class MapSaver {

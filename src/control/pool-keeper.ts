@@ -13,7 +13,8 @@ import type { Log } from './log.js';
 import { MapLog } from './map-log.js';
 import { MapPublisher } from './map-publisher.js';
 import { unixNow } from './map-saver.js';
-import { DynamicPool, type LineProblem, type StoredEntry } from './pool/dynamic-pool.js';
+import { DynamicPool, type LineProblem } from './pool/dynamic-pool.js';
+import { StoredEntries, type StoredEntry } from './pool/stored-entries.js';
 import { allowedHosts, type EffectiveConfig, reservedAddresses } from './settings.js';
 import type { Sliced } from './slices.js';
 
@@ -131,7 +132,7 @@ export class PoolKeeper {
     this.#recent = null;
   }
 
-  restore(entries: readonly StoredEntry[]): LineProblem[] {
+  restore(entries: Iterable<StoredEntry>): LineProblem[] {
     return this.pool.restore(entries, this.#clock.nowSec(), unixNow());
   }
 
@@ -139,13 +140,12 @@ export class PoolKeeper {
   inherit(before: PoolKeeper): void {
     const nowUnixSec = unixNow();
     const clockOffsetSec = nowUnixSec - this.#clock.nowSec();
-    const entries = [...before.pool.entries()].map(({ ipv4, host, lastUsedSec }) => ({
-      line: 0,
-      ipv4,
-      host,
+    const entries = new StoredEntries();
+    for (const { ipv4, host, lastUsedSec } of before.pool.entries()) {
       // A pinned map counts as used, however short the lifetime is from now on.
-      lastUsedUnixSec: before.isPinned(before.pool.indexOf(ipv4)) ? nowUnixSec : lastUsedSec + clockOffsetSec,
-    }));
+      const isPinned = before.isPinned(before.pool.indexOf(ipv4));
+      entries.push(0, ipv4, host, isPinned ? nowUnixSec : lastUsedSec + clockOffsetSec);
+    }
     this.restore(entries);
     this.#inheritMapLog(before);
     for (const pinned of before.#pinned) {

@@ -8,6 +8,7 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
 import workerThreads, { Worker, type WorkerOptions } from 'node:worker_threads';
+import { SEALED_WORKER_FILE } from './files.js';
 
 const require = createRequire(import.meta.url);
 
@@ -16,7 +17,7 @@ const ADDON = '__NAT64D_ADDON__';
 
 /** Every thread that is started from now on runs the bundle, whatever file is asked for. Call before the root changes. */
 export function sealWorkers(): void {
-  const bundle = readFileSync(new URL('../sealed-worker.cjs', import.meta.url), 'utf8');
+  const bundle = readFileSync(SEALED_WORKER_FILE, 'utf8');
   const folder = dirname(require.resolve('#native'));
   const { path } = require('node-gyp-build') as { path(folder: string): string };
   const text = bundle.replace(JSON.stringify(ADDON), JSON.stringify(path(folder)));

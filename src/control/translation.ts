@@ -1,5 +1,6 @@
 /** The data plane as control sees it: the workers, the tables they read, the pool, and the clock. */
 import { cpus } from 'node:os';
+import type { Piscina } from 'piscina';
 import {
   createCounters,
   type LevelName,
@@ -20,6 +21,7 @@ import { BusiestHosts } from './inspect/busiest.js';
 import type { Dataplane, WorkerView } from './inspect/subject.js';
 import type { Log } from './log.js';
 import { MapSaver } from './map-saver.js';
+import type { StoreContent } from './pool/dynamic-map-store.js';
 import { createNoHosts, PoolKeeper, type PoolSurroundings } from './pool-keeper.js';
 import type { OpenDevice, QueueChange } from './queues.js';
 import { type EffectiveConfig, translatorSettings } from './settings.js';
@@ -50,9 +52,13 @@ async function buildPrefixTables(maps: readonly ExplicitMap[]): Promise<PrefixTa
 
 export interface TranslationOptions {
   readonly device: OpenDevice;
+  /** See WorkersOptions. */
+  readonly threads: Piscina[];
   readonly clock: Clock;
   readonly log: Log;
   readonly onDeviceLost: (message: string) => void;
+  /** Of the data-dir; null where there is none, or no pool. */
+  readonly remembered: StoreContent | null;
 }
 
 export class Translation implements Dataplane {
@@ -74,7 +80,7 @@ export class Translation implements Dataplane {
   #timer: NodeJS.Timeout | undefined;
 
   private constructor(config: EffectiveConfig, prefixTables: PrefixTables, options: TranslationOptions) {
-    const { device, clock, log, onDeviceLost } = options;
+    const { device, threads, clock, log, onDeviceLost, remembered } = options;
     const entries = () => this.#keeper?.pool.entries() ?? [];
     this.#saver =
       config.dataDir === null ? null : new MapSaver({ dataDir: config.dataDir, clock, log, entries });
@@ -97,7 +103,7 @@ export class Translation implements Dataplane {
     const { maps4, maps6 } = prefixTables;
     if (config.pool4 !== null) {
       this.#keeper = new PoolKeeper(config.pool4, config, this.#surroundings);
-      this.#restore(this.#keeper);
+      if (remembered !== null) this.#restore(this.#keeper, remembered);
       this.#keeper.adopt(config, maps6);
       this.#keeper.settle();
     }
@@ -114,6 +120,7 @@ export class Translation implements Dataplane {
     this.busiest = new BusiestHosts(workerCount, send);
     this.#workers = new Workers({
       fds: device.fds,
+      threads,
       shared: {
         nice: config.workerNice,
         state: state.buffer as SharedArrayBuffer,
@@ -190,7 +197,7 @@ export class Translation implements Dataplane {
     if (pool4 === null) return { config, prefixTables, keeper: undefined };
     if (this.#keeper?.serves(config)) return { config, prefixTables, keeper: this.#keeper };
     const keeper = new PoolKeeper(pool4, config, this.#surroundings);
-    if (this.#keeper === undefined) this.#restore(keeper);
+    if (this.#keeper === undefined && this.#saver !== null) this.#restore(keeper, this.#saver.read());
     return { config, prefixTables, keeper };
   }
 
@@ -285,9 +292,7 @@ export class Translation implements Dataplane {
     );
   }
 
-  #restore(keeper: PoolKeeper): void {
-    if (this.#saver === null) return;
-    const { entries, problems } = this.#saver.read();
+  #restore(keeper: PoolKeeper, { entries, problems }: StoreContent): void {
     for (const { file, line, message } of problems) {
       this.#log.warn(
         { event: 'dynamic-map-line', file, line },

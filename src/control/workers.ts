@@ -5,17 +5,16 @@
  *   more are started ──frames go to other queues──► all serve their old ones to the end ──► each has a new one; who has none retires
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { setFlagsFromString } from 'node:v8';
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
-import { Piscina } from 'piscina';
+import type { Piscina } from 'piscina';
 import { archiveCounters } from '../shm/counters.js';
 import { createFrameRing } from '../shm/frame-ring.js';
 import { createHostRing, HostRing } from '../shm/host-ring.js';
 import { beatWord, epochWord } from '../shm/shared-state.js';
-import { V8_FLAGS } from '../shm/v8-flags.js';
 import type { FromWorker, PacketNote, Tables, ToWorker, WorkerTask } from '../shm/worker-task.js';
 import type { Log } from './log.js';
 import type { QueueChange } from './queues.js';
+import { openThread } from './worker-thread.js';
 
 const RING_RECORDS = 2048;
 /** The first death is followed by a start at once, each quick one after it by one that waits twice as long. */
@@ -38,6 +37,8 @@ export type SharedTask = Omit<
 
 export interface WorkersOptions {
   readonly fds: readonly number[];
+  /** Threads that have been opened ahead; they are taken from here. */
+  readonly threads: Piscina[];
   readonly shared: SharedTask;
   readonly log: Log;
   /** What somebody looks at now, of the frames of this worker. */
@@ -83,9 +84,6 @@ export interface WorkerState {
   readonly restarts: number;
 }
 
-/** A worker allocates next to nothing; V8 would let it collect 48 MiB of that before it looked. */
-const YOUNG_MIB = 6;
-
 export class Workers {
   readonly #options: WorkersOptions;
   readonly #running: Running[] = [];
@@ -97,7 +95,6 @@ export class Workers {
   constructor(options: WorkersOptions) {
     this.#options = options;
     this.#shared = options.shared;
-    setFlagsFromString(V8_FLAGS);
   }
 
   get count(): number {
@@ -121,24 +118,7 @@ export class Workers {
 
   /** Resolves when the new worker serves, or waits. */
   #add(fd: number, isWaiting: boolean): Promise<void> {
-    const piscina = new Piscina({
-      filename: new URL('../dataplane/worker.js', import.meta.url).href,
-      minThreads: 1,
-      maxThreads: 1,
-      concurrentTasksPerWorker: 1,
-      idleTimeout: Number.POSITIVE_INFINITY,
-      // The tasks never end, so there is no next one to wait for; waiting on a futex would only block the event loop.
-      atomics: 'disabled',
-      recordTiming: false,
-      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB },
-    });
-    // A task's own promise tells of its end; an error without a task is logged, never thrown.
-    piscina.on('error', (error: unknown) => {
-      this.#options.log.error(
-        { event: 'worker-error', err: error },
-        `a worker failed outside its task: ${String(error)}`,
-      );
-    });
+    const piscina = this.#options.threads.pop() ?? openThread(this.#options.log);
     const empty = new HostRing(createHostRing(RING_RECORDS));
     const worker = this.#running.push({
       piscina,

@@ -65,10 +65,13 @@ function hexDigit(code: number): number {
   return letter >= 0x61 && letter <= 0x66 ? letter - 0x61 + 10 : -1;
 }
 
+/** The groups of the address that is being read: no list for each of a file's million. */
+const groups = new Uint16Array(8);
+
 /** Reads an IPv6 address in any form of RFC 4291 section 2.2 (no zone, no brackets). Null if it is no address. */
 export function parseAddress6(text: string): Address6 | null {
   const end = text.length;
-  const groups: number[] = [];
+  let count = 0;
   /** Number of groups before the `::`. */
   let gap = -1;
   let at = 0;
@@ -77,6 +80,8 @@ export function parseAddress6(text: string): Address6 | null {
     at = 2;
   }
   while (at < end) {
+    // As many as there can be, and yet there is more.
+    if (count === groups.length) return null;
     const start = at;
     let group = 0;
     for (; at < end && at < start + 4; at++) {
@@ -87,28 +92,31 @@ export function parseAddress6(text: string): Address6 | null {
     if (text.charCodeAt(at) === DOT) {
       // The last 32 bits may be an IPv4 address.
       const ipv4 = parseAddress4(text.slice(start));
-      if (ipv4 === null) return null;
-      groups.push(ipv4 >>> 16, ipv4 & 0xffff);
+      if (ipv4 === null || count > groups.length - 2) return null;
+      groups[count++] = ipv4 >>> 16;
+      groups[count++] = ipv4;
       break;
     }
     if (at === start) return null;
-    groups.push(group);
+    groups[count++] = group;
     if (at === end) break;
     if (text.charCodeAt(at++) !== COLON || at === end) return null;
     if (text.charCodeAt(at) !== COLON) continue;
     if (gap >= 0) return null;
-    gap = groups.length;
+    gap = count;
     at++;
   }
   // RFC 4291: "::" stands for one or more groups.
-  if (gap < 0 ? groups.length !== 8 : groups.length > 7) return null;
-  const missing = 8 - groups.length;
-  const group = (i: number): number => {
-    if (i < gap || missing === 0) return groups[i] as number;
-    return i < gap + missing ? 0 : (groups[i - missing] as number);
-  };
-  const word = (i: number) => (group(2 * i) << 16) | group(2 * i + 1);
-  return [word(0), word(1), word(2), word(3)];
+  if (gap < 0 ? count !== groups.length : count === groups.length) return null;
+  if (gap >= 0) {
+    groups.copyWithin(groups.length - (count - gap), gap, count);
+    groups.fill(0, gap, groups.length - (count - gap));
+  }
+  return [wordAt(0), wordAt(2), wordAt(4), wordAt(6)];
+}
+
+function wordAt(group: number): number {
+  return ((groups[group] as number) << 16) | (groups[group + 1] as number);
 }
 
 /** The canonical text of RFC 5952: lower case, the longest run of two or more zero groups (the first of equals) as `::`. */

@@ -387,7 +387,7 @@ class DynamicMap implements Runner {
     if (this.#runs++ % COMPACTED !== 0) return;
     // A line behind whatever the journal ended in is read again.
     store.record(0x0a400777, [0x20010db8, 7, 7, 7], 1_800_000_000);
-    const again = new DynamicMapStore(file).read().entries;
+    const again = [...new DynamicMapStore(file).read().entries];
     assert.ok(
       again.some(({ ipv4, host }) => ipv4 === 0x0a400777 && host[3] === 7),
       'a map recorded is lost',

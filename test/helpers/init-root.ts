@@ -18,7 +18,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Finished, Lab } from './lab.js';
 
-const CLI = fileURLToPath(new URL('../../../dist/cli/', import.meta.url));
+const CLI = fileURLToPath(new URL('../../../dist/bin/', import.meta.url));
 /** Files of /etc that programs look into. */
 export const ETC = ['passwd', 'group', 'nsswitch.conf', 'protocols', 'services', 'ld.so.cache'];
 

@@ -23,7 +23,7 @@ export const under = (ipv4: string) => `64:ff9b:1::${ipv4}`;
 
 export const MINIMAL_MTU = 1400;
 
-const CLI = fileURLToPath(new URL('../../../dist/cli/nat64d.js', import.meta.url));
+const CLI = fileURLToPath(new URL('../../../dist/bin/nat64d.js', import.meta.url));
 
 const ENDING_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 

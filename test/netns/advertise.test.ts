@@ -55,7 +55,7 @@ async function metrics(): Promise<string> {
   return stdout;
 }
 
-const CTL = fileURLToPath(new URL('../../../dist/cli/nat64ctl.js', import.meta.url));
+const CTL = fileURLToPath(new URL('../../../dist/bin/nat64ctl.js', import.meta.url));
 
 /** The option, and the route, of pref64 64:ff9b:1::/96. */
 const PREF64 = '0064ff9b0001000000000000';

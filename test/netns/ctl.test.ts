@@ -9,7 +9,7 @@ import type { Status } from '#nat64d/control/inspect/status.js';
 import type { WorkerView } from '#nat64d/control/inspect/subject.js';
 import { CLIENT6, Lab, PUBLIC4, under } from '../helpers/lab.js';
 
-const CTL = fileURLToPath(new URL('../../../dist/cli/nat64ctl.js', import.meta.url));
+const CTL = fileURLToPath(new URL('../../../dist/bin/nat64ctl.js', import.meta.url));
 
 let lab: Lab;
 beforeEach(() => {

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { GatewayProcess, Lab, PUBLIC4 } from '../helpers/lab.js';
 
-const CTL = fileURLToPath(new URL('../../../dist/cli/nat64ctl.js', import.meta.url));
+const CTL = fileURLToPath(new URL('../../../dist/bin/nat64ctl.js', import.meta.url));
 const WARN = 40;
 const NOBODY = 65534;
 const DAEMON = 1;
@@ -28,7 +28,7 @@ afterEach(() => lab.close());
 /** Where /dev/net/tun is everybody's, as udev makes it, however it is on this machine. */
 async function startWithTun(toml: string, mode = '666'): Promise<GatewayProcess> {
   const setUp = 'mknod -m "$1" "$0" c 10 200 && mount --bind "$0" /dev/net/tun && shift && exec "$@"';
-  const program = fileURLToPath(new URL('../../../dist/cli/nat64d.js', import.meta.url));
+  const program = fileURLToPath(new URL('../../../dist/bin/nat64d.js', import.meta.url));
   const words = [process.execPath, program, '--config', lab.configure(toml)];
   const child = lab.spawn(lab.gateway, 'sh', ['-c', setUp, join(lab.folder, 'tun'), mode, ...words]);
   return new GatewayProcess(child);
@@ -154,7 +154,7 @@ test('who is not root is told where to name the user', async () => {
     '--reuid=nobody',
     '--clear-groups',
     process.execPath,
-    'dist/cli/nat64d.js',
+    'dist/bin/nat64d.js',
     '--config',
     file,
   ];

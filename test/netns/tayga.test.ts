@@ -17,7 +17,7 @@ import { fileURLToPath } from 'node:url';
 import { CLIENT6, GatewayProcess, Lab, PUBLIC4, SERVER4 } from '../helpers/lab.js';
 import { fetchPeer } from '../helpers/peers.js';
 
-const TAYGA = fileURLToPath(new URL('../../../dist/cli/tayga.js', import.meta.url));
+const TAYGA = fileURLToPath(new URL('../../../dist/bin/tayga.js', import.meta.url));
 const ADDON = fileURLToPath(new URL('../../../native/index.js', import.meta.url));
 const PREFIX = '2001:dead:beef:1264::';
 
@@ -330,7 +330,7 @@ test('nat64d --tayga with --totd: both of the old pair by their own files, in on
   const totd = join(lab.folder, 'totd.conf');
   writeFileSync(totd, `forwarder ${SERVER4}\nprefix ${PREFIX}\ninterfaces lan0 ; the hosts' side\n`);
   await preup();
-  const nat64d = fileURLToPath(new URL('../../../dist/cli/nat64d.js', import.meta.url));
+  const nat64d = fileURLToPath(new URL('../../../dist/bin/nat64d.js', import.meta.url));
   const words = [nat64d, '--tayga', conf, '--totd', totd];
   const gateway = new GatewayProcess(lab.spawn(lab.gateway, process.execPath, words));
   await gateway.waitFor('ready');

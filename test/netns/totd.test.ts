@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { Lab } from '../helpers/lab.js';
 import { fetchBind } from '../helpers/name-servers.js';
 
-const TOTD = fileURLToPath(new URL('../../../dist/cli/totd.js', import.meta.url));
+const TOTD = fileURLToPath(new URL('../../../dist/bin/totd.js', import.meta.url));
 const PREFIX = '2001:dead:beef:1264::';
 const GATEWAY6 = '2001:db8:1::1';
 const BIND = fetchBind();

@@ -137,7 +137,7 @@ function helpOf(key: string, program: string, ...args: string[]): string {
 }
 
 function optionsExist(program: string, command: string[], flag: string, words: readonly string[]): void {
-  const help = helpOf([program, ...command].join(' '), `dist/cli/${program}.js`, ...command, flag);
+  const help = helpOf([program, ...command].join(' '), `dist/bin/${program}.js`, ...command, flag);
   for (const word of words.filter((one) => one.startsWith('-')))
     assert.match(help, new RegExp(`(^|[ ,])${word.replace(/=.*/, '')}\\b`, 'm'), `${program}: ${word}`);
 }

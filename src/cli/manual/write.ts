@@ -13,7 +13,7 @@ const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 const SAMPLE = readFileSync(join(ROOT, 'config/nat64d.toml'), 'utf8');
 
 function printed(program: string, ...args: string[]): string {
-  return execFileSync(process.execPath, [join(ROOT, 'dist/cli', `${program}.js`), ...args], {
+  return execFileSync(process.execPath, [join(ROOT, 'dist/bin', `${program}.js`), ...args], {
     encoding: 'utf8',
   });
 }

@@ -1,5 +1,5 @@
 /** What the rules between keys need of a file, each value by itself: they hold where something else is wrong, too. */
-import type { z } from 'zod';
+import type * as z from 'zod';
 import type { Address6, Prefix4, Prefix6 } from '../../wire/address.js';
 import { schema } from './schema.js';
 import type { InterfaceAddress } from './types.js';

@@ -1,5 +1,5 @@
 /** The keys of the configuration file, what each may hold, and its default. Rules between keys are in rules.ts. */
-import { z } from 'zod';
+import * as z from 'zod';
 import {
   type Address6,
   maskAddress6,

@@ -1,6 +1,6 @@
 /** One client of the control socket. Whatever it sends or does not read, it costs a bounded amount and holds nobody up. */
 import type { Socket } from 'node:net';
-import { z } from 'zod';
+import * as z from 'zod';
 import { VERSION } from '../version.js';
 import {
   clientHello,

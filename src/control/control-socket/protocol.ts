@@ -8,7 +8,7 @@
  * Plain maps, none of msgpackr's own records: any MessagePack library can take part.
  */
 import { Packr } from 'msgpackr';
-import { z } from 'zod';
+import * as z from 'zod';
 
 export const PROTOCOL_VERSION = 1;
 /** Bytes of a message of a client, and of the gateway. */

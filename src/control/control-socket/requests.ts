@@ -1,5 +1,5 @@
 /** The requests of the control socket: what each takes, and what it answers. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { type Address6, parseAddress4, parseAddress6 } from '../../wire/address.js';
 import { differenceTo } from '../inspect/difference.js';
 import { dynamicView, indexOfSingle, mapsOf, mapsPage, readHostFilter } from '../inspect/maps.js';

@@ -1,6 +1,6 @@
 /** What a client can have itself told again and again. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { z } from 'zod';
+import * as z from 'zod';
 import { type Capture, MAX_SNAP_LENGTH, TooManyCapturesError } from '../capture/captures.js';
 import { busiestHosts } from '../inspect/busiest.js';
 import { statusOf } from '../inspect/status.js';

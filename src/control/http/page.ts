@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { ServerResponse } from 'node:http';
 import { formatToml } from '../config/to-toml.js';
+import { PAGE_FILE } from '../files.js';
 import { busiestHosts } from '../inspect/busiest.js';
 import { mapsPage, readHostFilter } from '../inspect/maps.js';
 import { statusOf } from '../inspect/status.js';
@@ -14,7 +15,6 @@ const SAMPLE_MS = 1000;
 const MAX_STREAMS = 16;
 /** Bytes that a stream has not read yet, beyond which it is cut off. */
 const MAX_BACKLOG = 512 * 1024;
-const FILE = new URL('../page.html', import.meta.url);
 
 export interface Reply {
   readonly status: number;
@@ -151,7 +151,7 @@ function json(data: unknown): Reply {
 
 /** Only the script and the style that the build put in may run, and nothing comes from anywhere else. */
 function readPage(): Reply {
-  const text = readFileSync(FILE, 'utf8');
+  const text = readFileSync(PAGE_FILE, 'utf8');
   const hash = (tag: string) => {
     const [, inside = ''] = new RegExp(`<${tag}>(.*?)</${tag}>`, 's').exec(text) ?? [];
     return `'sha256-${createHash('sha256').update(inside).digest('base64')}'`;

@@ -1,9 +1,8 @@
 /** Runs `ip` and `nft`, and turns their failures into errors that say what to do. */
-import { execFile } from 'node:child_process';
-import { promisify } from 'node:util';
+import { accessSync, constants } from 'node:fs';
+import { join } from 'node:path';
+import native from '#native';
 import { inSlices, type Sliced } from '../slices.js';
-
-const execFileAsync = promisify(execFile);
 
 /** What the device set-up tells about itself; pino's loggers fit. */
 export interface NetdevLog {
@@ -68,10 +67,8 @@ const ADVICE: readonly (readonly [RegExp, NetdevErrorCode, string])[] = [
   ],
 ];
 
-function failure(what: string, tool: Tool, args: readonly string[], error: unknown): NetdevError {
-  const { code, stderr, message } = error as Error & { code?: string | number; stderr?: string };
-  if (code === 'ENOENT') return missingTool(what, tool);
-  const words = (stderr || message).trim().replace(/\s*\n\s*/g, '; ');
+/** `words`: what the tool said, or what became of it. */
+function failure(what: string, tool: Tool, args: readonly string[], words: string): NetdevError {
   const advice = ADVICE.find(([pattern]) => pattern.test(words));
   return new NetdevError(
     advice?.[1] ?? 'COMMAND_FAILED',
@@ -87,6 +84,20 @@ export function missingTool(what: string, tool: Tool): NetdevError {
   );
 }
 
+/** The first file of this name in PATH that may be run. */
+function pathOf(tool: Tool): string | undefined {
+  return TOOL_ENV.PATH?.split(':')
+    .map((folder) => join(folder, tool))
+    .find((file) => {
+      try {
+        accessSync(file, constants.X_OK);
+        return true;
+      } catch {
+        return false;
+      }
+    });
+}
+
 /**
  * Runs a command to its end.
  * @param what what cannot be done if it fails, as the error begins ("cannot add routes")
@@ -99,19 +110,23 @@ export async function run(
   args: readonly string[],
   { input = '', timeoutSec = TIMEOUT_SEC } = {},
 ): Promise<string> {
-  try {
-    const running = execFileAsync(tool, args, {
-      env: TOOL_ENV,
-      timeout: timeoutSec * 1000,
-      // A router with a full BGP table lists a hundred megabytes of routes.
-      maxBuffer: 1 << 29,
+  const path = pathOf(tool);
+  if (path === undefined) throw missingTool(what, tool);
+  const env = Object.entries(TOOL_ENV).map(([name, value]) => `${name}=${value}`);
+  const fail = (words: string) => failure(what, tool, args, words.trim().replace(/\s*\n\s*/g, '; '));
+  const ended = await native
+    .run(path, [tool, ...args], env, input, Math.ceil(timeoutSec * 1000))
+    .catch((error: Error) => {
+      throw fail(error.message);
     });
-    // A command that ends before it has read everything fails by its status, not by EPIPE here.
-    running.child.stdin?.on('error', () => {}).end(input);
-    return (await running).stdout;
-  } catch (error) {
-    throw failure(what, tool, args, error);
-  }
+  if (ended.status !== 0) throw fail(ended.stderr || endOf(ended));
+  return ended.stdout;
+}
+
+function endOf({ status, signal }: native.Ended): string {
+  return signal === 0
+    ? `nothing, and ended with status ${status}`
+    : `nothing, and was ended by signal ${signal}`;
 }
 
 /** Runs `ip -j` and parses what it lists. */

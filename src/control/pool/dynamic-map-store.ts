@@ -34,7 +34,9 @@ import { promisify } from 'node:util';
 import { type Address6, formatAddress4, formatAddress6 } from '../../wire/address.js';
 import { makeFolder } from '../folder.js';
 import { formatEntries, parseEntries } from './dynamic-map-file.js';
-import type { LineProblem, PoolEntry, StoredEntry } from './dynamic-pool.js';
+import type { LineProblem, PoolEntry } from './dynamic-pool.js';
+import { HostIndex } from './host-index.js';
+import { StoredEntries } from './stored-entries.js';
 
 /** A journal shorter than this is not worth a compaction, nor is one shorter than half of dynamic.map. */
 const LONG_JOURNAL_BYTES = 1 << 20;
@@ -45,7 +47,7 @@ const LEAST_BYTES = 1 << 12;
 const TORN = '\t?\n';
 
 export interface StoreContent {
-  readonly entries: StoredEntry[];
+  readonly entries: StoredEntries;
   /** Lines that could not be read, each with its file. */
   readonly problems: readonly (LineProblem & { readonly file: string })[];
 }
@@ -66,19 +68,9 @@ export class DynamicMapStore {
     this.#file = file;
   }
 
-  /** Reads all there is. Missing files are empty ones. Throws where one cannot be read. */
+  /** See `readMaps`. */
   read(): StoreContent {
-    const old = readFile(this.#old);
-    const journal = readFile(this.#journalFile);
-    const problems: (LineProblem & { file: string })[] = [];
-    const parse = (text: string, file: string) => {
-      const parsed = parseEntries(text);
-      problems.push(...parsed.problems.map((problem) => ({ ...problem, file })));
-      return parsed.entries;
-    };
-    const base = this.#readMap(problems);
-    const later = [...parse(wholeLines(old), this.#old), ...parse(wholeLines(journal), this.#journalFile)];
-    return { entries: override(base, later), problems };
+    return readMaps(this.#file);
   }
 
   /** Writes down that a host has got an address. Throws where that cannot be done; the next record is tried all the same. */
@@ -141,35 +133,12 @@ export class DynamicMapStore {
     this.#journal = -1;
   }
 
-  /** dynamic.map, a block at a time: it may be longer than any text. */
-  #readMap(problems: (LineProblem & { file: string })[]): StoredEntry[] {
-    const entries: StoredEntry[] = [];
-    const file = this.#file;
-    let line = 1;
-    let rest = '';
-    const take = (text: string) => {
-      const parsed = parseEntries(text, line);
-      for (const entry of parsed.entries) entries.push(entry);
-      problems.push(...parsed.problems.map((problem) => ({ ...problem, file })));
-      for (let at = text.indexOf('\n'); at >= 0; at = text.indexOf('\n', at + 1)) line++;
-    };
-    for (const block of blocksOf(file)) {
-      const text = rest + block;
-      this.#mapBytes += block.length;
-      const whole = wholeLines(text);
-      take(whole);
-      rest = text.slice(whole.length);
-    }
-    take(rest);
-    return entries;
-  }
-
   get #journalFile(): string {
-    return `${this.#file}.journal`;
+    return journalOf(this.#file);
   }
 
   get #old(): string {
-    return `${this.#file}.journal.old`;
+    return oldOf(this.#file);
   }
 
   #openJournal(): void {
@@ -177,6 +146,7 @@ export class DynamicMapStore {
     const content = readFile(this.#journalFile);
     this.#journal = openSync(this.#journalFile, 'a', 0o644);
     this.#journalBytes = content.length;
+    this.#mapBytes = statSync(this.#file, { throwIfNoEntry: false })?.size ?? 0;
     this.#isTorn = content !== '' && !content.endsWith('\n');
   }
 
@@ -234,6 +204,41 @@ export class DynamicMapStore {
   }
 }
 
+const journalOf = (file: string) => `${file}.journal`;
+const oldOf = (file: string) => `${file}.journal.old`;
+
+/** Reads all there is of a dynamic.map and its journals. Missing files are empty ones. Throws where one cannot be read. */
+export function readMaps(file: string): StoreContent {
+  const old = readFile(oldOf(file));
+  const journal = readFile(journalOf(file));
+  const problems: (LineProblem & { file: string })[] = [];
+  const note = (found: readonly LineProblem[], where: string) => {
+    for (const problem of found) problems.push({ ...problem, file: where });
+  };
+  const base = new StoredEntries();
+  const found: LineProblem[] = [];
+  let line = 1;
+  let rest = '';
+  for (const block of blocksOf(file)) {
+    const text = rest + block;
+    const whole = wholeLines(text);
+    line = parseEntries(whole, base, found, line);
+    rest = text.slice(whole.length);
+  }
+  parseEntries(rest, base, found, line);
+  note(found, file);
+  const later = new StoredEntries();
+  for (const [text, where] of [
+    [old, oldOf(file)],
+    [journal, journalOf(file)],
+  ] as const) {
+    const problemsThere: LineProblem[] = [];
+    parseEntries(wholeLines(text), later, problemsThere);
+    note(problemsThere, where);
+  }
+  return { entries: override(base, later), problems };
+}
+
 function readFile(file: string): string {
   try {
     return readFileSync(file, 'latin1');
@@ -243,7 +248,7 @@ function readFile(file: string): string {
   }
 }
 
-/** The text of a file in pieces; none where it is missing. */
+/** The text of a file in pieces, for it may be longer than any text; none where it is missing. */
 function* blocksOf(file: string): Generator<string> {
   let descriptor: number;
   try {
@@ -270,21 +275,23 @@ function wholeLines(text: string): string {
 }
 
 /** What `later` says of an address or a host takes the place of all before it about either. */
-function override(base: StoredEntry[], later: readonly StoredEntry[]): StoredEntry[] {
+function override(base: StoredEntries, later: StoredEntries): StoredEntries {
   if (later.length === 0) return base;
-  const byAddress = new Map<number, StoredEntry>();
-  const byHost = new Map<string, StoredEntry>();
-  for (const entry of later) {
-    const host = entry.host.join();
-    const sameHost = byHost.get(host);
-    if (sameHost !== undefined) byAddress.delete(sameHost.ipv4);
-    const sameAddress = byAddress.get(entry.ipv4);
-    if (sameAddress !== undefined) byHost.delete(sameAddress.host.join());
-    byAddress.set(entry.ipv4, entry);
-    byHost.set(host, entry);
+  const addresses = new Set<number>();
+  const hosts = new HostIndex(2 ** Math.ceil(Math.log2(later.length)));
+  const isLast: boolean[] = [];
+  for (let i = later.length - 1; i >= 0; i--) {
+    const ipv4 = later.ipv4At(i);
+    const host = later.hostAt(i);
+    const isNewHost = hosts.find(host) < 0;
+    isLast.push(isNewHost && !addresses.has(ipv4));
+    addresses.add(ipv4);
+    if (isNewHost) hosts.add(host, i);
   }
-  const addresses = new Set(later.map(({ ipv4 }) => ipv4));
-  const hosts = new Set(later.map(({ host }) => host.join()));
-  const kept = base.filter(({ ipv4, host }) => !addresses.has(ipv4) && !hosts.has(host.join()));
-  return [...kept, ...byAddress.values()];
+  const entries = new StoredEntries();
+  for (let i = 0; i < base.length; i++) {
+    if (!addresses.has(base.ipv4At(i)) && hosts.find(base.hostAt(i)) < 0) entries.pushFrom(base, i);
+  }
+  for (let i = 0; i < later.length; i++) if (isLast[later.length - 1 - i]) entries.pushFrom(later, i);
+  return entries;
 }

@@ -20,6 +20,7 @@ import { poolHash } from './hash.js';
 import { HostIndex } from './host-index.js';
 import { IndexLists } from './linked-list.js';
 import { Per64Counts } from './per-64.js';
+import { StoredEntries, type StoredEntry } from './stored-entries.js';
 
 /** `assign` refuses: no address is free, nor dormant. */
 export const REFUSED_POOL_FULL = -1;
@@ -54,14 +55,6 @@ export interface PoolEntry {
   readonly host: Address6;
   readonly lastUsedSec: number;
   readonly live: boolean;
-}
-
-/** A map as dynamic.map remembers it. */
-export interface StoredEntry {
-  readonly line: number;
-  readonly ipv4: number;
-  readonly host: Address6;
-  readonly lastUsedUnixSec: number;
 }
 
 export interface LineProblem {
@@ -234,16 +227,20 @@ export class DynamicPool {
   }
 
   /** Takes back what a file remembers, into an empty pool. Returns what could not be taken, and why. */
-  restore(stored: readonly StoredEntry[], nowSec: number, unixNowSec: number): LineProblem[] {
+  restore(remembered: Iterable<StoredEntry>, nowSec: number, unixNowSec: number): LineProblem[] {
     const { pool4, lifetimeSec, dormantSec } = this.#options;
+    const stored = StoredEntries.of(remembered);
     const problems: LineProblem[] = [];
     // A clock that was wrong then, or is now, says nothing about how long ago any of them was used.
-    const isClockWrong = stored.some((entry) => entry.lastUsedUnixSec > unixNowSec);
-    const ageSec = (entry: StoredEntry) =>
-      isClockWrong ? lifetimeSec + 1 : unixNowSec - entry.lastUsedUnixSec;
-    const taken: StoredEntry[] = [];
-    for (const entry of stored) {
-      const { line, ipv4, host } = entry;
+    let latestSec = 0;
+    for (let i = 0; i < stored.length; i++) latestSec = Math.max(latestSec, stored.lastUsedAt(i));
+    const isClockWrong = latestSec > unixNowSec;
+    const ageSec = (i: number) => (isClockWrong ? lifetimeSec + 1 : unixNowSec - stored.lastUsedAt(i));
+    const taken = new Int32Array(stored.length);
+    let count = 0;
+    for (let i = 0; i < stored.length; i++) {
+      const ipv4 = stored.ipv4At(i);
+      const host = stored.hostAt(i);
       const index = ipv4 - pool4.address;
       const problem = !prefix4Contains(pool4, ipv4)
         ? `${formatAddress4(ipv4)} lies outside the pool`
@@ -255,20 +252,20 @@ export class DynamicPool {
               ? `${formatAddress6(host)} stands twice`
               : undefined;
       if (problem !== undefined) {
-        problems.push({ line, message: problem });
+        problems.push({ line: stored.lineAt(i), message: problem });
         continue;
       }
-      if (ageSec(entry) > dormantSec) continue;
+      if (ageSec(i) > dormantSec) continue;
       this.#hosts.add(host, index);
       this.#free.take(index);
       this.#state[index] = STATE_DORMANT;
-      taken.push(entry);
+      taken[count++] = i;
     }
     // Of two lines for one address or host the first counts; maps come to rest in the order of their last use.
-    for (const entry of taken.sort((a, b) => a.lastUsedUnixSec - b.lastUsedUnixSec)) {
-      const index = entry.ipv4 - pool4.address;
-      const lastUsedSec = nowSec - ageSec(entry);
-      if (nowSec - lastUsedSec <= lifetimeSec) this.#goLive(index, entry.host, lastUsedSec, nowSec);
+    for (const i of taken.subarray(0, count).sort((a, b) => stored.lastUsedAt(a) - stored.lastUsedAt(b))) {
+      const index = stored.ipv4At(i) - pool4.address;
+      const lastUsedSec = nowSec - ageSec(i);
+      if (nowSec - lastUsedSec <= lifetimeSec) this.#goLive(index, stored.hostAt(i), lastUsedSec, nowSec);
       else this.#enterDormant(index, lastUsedSec);
     }
     return problems;

@@ -34,7 +34,12 @@ export class HostIndex {
 
   /** Adds a host that is not there, under an index that is not used. */
   add(host: Address6, index: number): void {
-    this.#words.set(host, 4 * index);
+    const at = 4 * index;
+    const words = this.#words;
+    words[at] = host[0];
+    words[at + 1] = host[1];
+    words[at + 2] = host[2];
+    words[at + 3] = host[3];
     this.#slots[this.#slotOf(host)] = index + 1;
   }
 

@@ -30,7 +30,7 @@ export const SCRIPT: Script = {
 export const WWW = { name: 'www.example', type: 'AAAA' };
 export const under = (prefix: string) => [`www.example 0 AAAA ${prefix}c612:1`];
 
-export const TOTD = fileURLToPath(new URL('../../../../dist/cli/totd.js', import.meta.url));
+export const TOTD = fileURLToPath(new URL('../../../../dist/bin/totd.js', import.meta.url));
 
 /** Runs it to its end, as in a launcher that detaches or a start that fails. */
 export function runTotd(

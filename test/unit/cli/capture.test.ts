@@ -14,7 +14,7 @@ import { readPcapng } from '../../helpers/pcapng.js';
 import { SocketLab } from '../../helpers/socket-lab.js';
 import { TestSubject } from '../../helpers/subject.js';
 
-const CLI = fileURLToPath(new URL('../../../../dist/cli/nat64ctl.js', import.meta.url));
+const CLI = fileURLToPath(new URL('../../../../dist/bin/nat64ctl.js', import.meta.url));
 const ENDS = { src: '2001:db8:1::2', dst: '64:ff9b:1::808:808' };
 
 let lab: SocketLab;

@@ -18,7 +18,7 @@ import type { Dns64 } from '#nat64d/control/dns64/index.js';
 import { SocketLab } from '../../helpers/socket-lab.js';
 import { TestSubject } from '../../helpers/subject.js';
 
-const CLI = fileURLToPath(new URL('../../../../dist/cli/nat64ctl.js', import.meta.url));
+const CLI = fileURLToPath(new URL('../../../../dist/bin/nat64ctl.js', import.meta.url));
 const HOST = '2001:db8:1::2';
 
 let lab: SocketLab;

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
-const CLI = fileURLToPath(new URL('../../../../dist/cli/nat64d.js', import.meta.url));
+const CLI = fileURLToPath(new URL('../../../../dist/bin/nat64d.js', import.meta.url));
 
 test('a log that cannot be opened is a failure with what to do, in one line', () => {
   const folder = mkdtempSync(join(tmpdir(), 'nat64d-cli-'));

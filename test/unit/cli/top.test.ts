@@ -9,7 +9,7 @@ import { PseudoTerminal } from '../../helpers/pseudo-terminal.js';
 import { SocketLab } from '../../helpers/socket-lab.js';
 import { TestSubject } from '../../helpers/subject.js';
 
-const CLI = fileURLToPath(new URL('../../../../dist/cli/nat64ctl.js', import.meta.url));
+const CLI = fileURLToPath(new URL('../../../../dist/bin/nat64ctl.js', import.meta.url));
 const HOST = '2001:db8:1::2';
 const SIGTERM = 15;
 const SIGINT = 2;

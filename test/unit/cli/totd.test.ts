@@ -10,7 +10,7 @@ import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
-const CLI = fileURLToPath(new URL('../../../../dist/cli/totd.js', import.meta.url));
+const CLI = fileURLToPath(new URL('../../../../dist/bin/totd.js', import.meta.url));
 
 let folder: string;
 beforeEach(() => {

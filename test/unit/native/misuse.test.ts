@@ -120,6 +120,11 @@ const KINDS = {
     range: [['x\0y']],
     odd: () => [[], ['x'.repeat(10_000)]],
   },
+  text: {
+    type: [undefined, null, 1, {}, ['x']],
+    range: [],
+    odd: () => ['', 'x\0y', 'ü'.repeat(100_000)],
+  },
   callback: { type: [undefined, null, {}, 'f', 1], range: [], odd: () => [() => {}] },
   options: {
     type: NO_OBJECTS,
@@ -208,6 +213,11 @@ const TABLE: Record<string, Row> = {
     kinds: ['path', 'strings', 'strings'],
     good: () => ['/nowhere/at/all', ['x'], ['A=b']],
   },
+  run: {
+    call: native.run,
+    kinds: ['path', 'strings', 'strings', 'text', 'whole'],
+    good: () => ['/nowhere/at/all', ['x'], ['A=b'], 'input', 1000],
+  },
   interfaceAddresses: { call: native.interfaceAddresses, kinds: ['path'], good: () => ['nowhere'] },
   linkState: { call: native.linkState, kinds: ['path'], good: () => ['nowhere'] },
   lock: { call: native.lock, kinds: ['fd'], good: () => [CLOSED] },
@@ -250,9 +260,9 @@ const TABLE: Record<string, Row> = {
 };
 
 /** Calls; what is thrown must be an error as this addon makes them. */
-function attempt({ call, undo }: Row, values: readonly unknown[]): unknown {
+async function attempt({ call, undo }: Row, values: readonly unknown[]): Promise<unknown> {
   try {
-    const result = call(...(values as never[]));
+    const result = await call(...(values as never[]));
     undo?.(result as never);
     return null;
   } catch (error) {
@@ -272,7 +282,7 @@ test('every function that the addon exports is in the table', () => {
 });
 
 for (const [name, row] of Object.entries(TABLE)) {
-  test(`${name}: one wrong value in each place`, () => {
+  test(`${name}: one wrong value in each place`, async () => {
     const before = openDescriptors();
     for (const [place, kindName] of row.kinds.entries()) {
       const kind: Kind = KINDS[kindName];
@@ -285,14 +295,14 @@ for (const [name, row] of Object.entries(TABLE)) {
         if (ONE_WAY.includes(name) && value === 2 ** 53) continue;
         assert.throws(() => row.call(...(withValue(value) as never[])), RangeError, shown(value));
       }
-      if (name !== 'setCapabilities') for (const value of kind.odd()) attempt(row, withValue(value));
+      if (name !== 'setCapabilities') for (const value of kind.odd()) await attempt(row, withValue(value));
     }
     if (row.kinds.length > 0) assert.throws(() => row.call(), TypeError, 'no arguments');
     assert.equal(openDescriptors(), before);
   });
 }
 
-test('all values wrong at once, in any order', () => {
+test('all values wrong at once, in any order', async () => {
   const random = new Random(1, 0);
   const rows = Object.entries(TABLE).filter(([name]) => !ONE_WAY.includes(name));
   const names = Object.keys(KINDS) as (keyof typeof KINDS)[];
@@ -321,12 +331,12 @@ test('all values wrong at once, in any order', () => {
     )
       values[0] = CLOSED;
     if (random.oneIn(10)) values.length = random.below(values.length + 1);
-    attempt(row, values);
+    await attempt(row, values);
   }
   assert.equal(openDescriptors(), before);
 });
 
-test('handles that are closed twice, and used after that', () => {
+test('handles that are closed twice, and used after that', async () => {
   const { fd } = native.openQueue(DEFAULTS);
   native.closeQueue(fd);
   const socket = native.openUdp({
@@ -342,7 +352,7 @@ test('handles that are closed twice, and used after that', () => {
     if (row.kinds[0] !== 'fd') continue;
     for (const closed of [fd, socket.fd]) {
       const values = row.good().with(0, closed);
-      const error = attempt(row, values);
+      const error = await attempt(row, values);
       // `wait` tells that there is something to read: the read then says what. A program for steering takes the free number.
       const { code } = (error ?? {}) as NodeJS.ErrnoException;
       const isFine =

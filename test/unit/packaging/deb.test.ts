@@ -44,7 +44,7 @@ test('all of it belongs to root; nobody else may write; programs may be run', ()
   const odd = lines.filter((line) => !/^(l|[d-]rw[x-]r-[x-]r-[x-]) *\S* root\/root /.test(line));
   assert.deepEqual(odd, []);
   for (const name of ['nat64ctl', 'nat64d', 'tayga', 'totd']) {
-    const file = join(tree, 'usr/lib/nat64d/dist/cli', `${name}.js`);
+    const file = join(tree, 'usr/lib/nat64d/dist/bin', `${name}.js`);
     assert.equal(statSync(file).mode & 0o777, 0o755, name);
     assert.match(readFileSync(file, 'utf8'), /^#!\/usr\/bin\/node\n/);
   }

@@ -53,10 +53,10 @@ test('the prebuilt addon is loaded where there is no compiler; its install scrip
   assert.equal(install.status, 0, install.stderr);
   assert.equal(install.stdout + install.stderr, '');
   const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
-  assert.equal(run('dist/cli/nat64d.js', '--version').stdout, `nat64d ${version}\n`);
-  const check = run('dist/cli/nat64d.js', '--check', '--config', 'config/nat64d.toml');
+  assert.equal(run('dist/bin/nat64d.js', '--version').stdout, `nat64d ${version}\n`);
+  const check = run('dist/bin/nat64d.js', '--check', '--config', 'config/nat64d.toml');
   assert.equal(check.stdout, 'config/nat64d.toml: fine\n', check.stderr);
-  assert.match(run('dist/cli/nat64ctl.js', '--help').stdout, /Usage: nat64ctl/);
+  assert.match(run('dist/bin/nat64ctl.js', '--help').stdout, /Usage: nat64ctl/);
 });
 
 test('without a prebuilt addon and without a compiler the install script says what to install', () => {

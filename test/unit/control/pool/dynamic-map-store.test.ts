@@ -26,7 +26,7 @@ test('what is written is read back, with times moved from the gateway clock to u
   const { entries: read, problems } = new DynamicMapStore(file).read();
   assert.deepEqual(problems, []);
   assert.deepEqual(
-    read.map(({ ipv4, lastUsedUnixSec }) => [ipv4, lastUsedUnixSec]),
+    [...read].map(({ ipv4, lastUsedUnixSec }) => [ipv4, lastUsedUnixSec]),
     [
       [address4('10.0.0.5'), 1_799_999_900],
       [address4('223.0.0.6'), 1_799_989_900],
@@ -87,7 +87,8 @@ test('where the file cannot be written whole, the old one stays and nothing is l
 });
 
 test('a missing file is an empty one', () => {
-  assert.deepEqual(new DynamicMapStore(join(folder, 'none')).read(), { entries: [], problems: [] });
+  const { entries, problems } = new DynamicMapStore(join(folder, 'none')).read();
+  assert.deepEqual([[...entries], problems], [[], []]);
 });
 
 test('damaged lines are named, good ones used', () => {
@@ -107,7 +108,7 @@ test('damaged lines are named, good ones used', () => {
   );
   const { entries, problems } = new DynamicMapStore(file).read();
   assert.deepEqual(
-    entries.map((entry) => entry.line),
+    [...entries].map((entry) => entry.line),
     [2, 8],
   );
   assert.deepEqual(

@@ -41,7 +41,7 @@ const entry = (address: number, n: number): PoolEntry => ({
 const linesOf = (entries: readonly Pick<PoolEntry, 'ipv4' | 'host'>[]) =>
   entries.map(({ ipv4, host: words }) => `${formatAddress4(ipv4)}=${formatAddress6(words)}`).sort();
 /** What the files tell. */
-const told = (file: string) => linesOf(new DynamicMapStore(file).read().entries);
+const told = (file: string) => linesOf([...new DynamicMapStore(file).read().entries]);
 
 test('what is recorded is read back, after a compaction and without', async () => {
   const file = newFile();
@@ -359,7 +359,7 @@ test(`kill -9 at any moment, ${KILLS} times, loses nothing that was said to be w
     // A record that a crash cut off may stand in the middle once others have gone on behind it.
     assert.ok(problems.length <= i, JSON.stringify(problems));
     const read = new Map(
-      entries.map(({ ipv4, host: words }) => [formatAddress4(ipv4), formatAddress6(words)]),
+      [...entries].map(({ ipv4, host: words }) => [formatAddress4(ipv4), formatAddress6(words)]),
     );
     // The record after the last one that was said may be written, and nothing else may differ.
     const [, lastSaid = ''] = lines.at(-1)?.split(' ') ?? [];

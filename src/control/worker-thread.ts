@@ -1,0 +1,29 @@
+/** A thread for a worker: piscina with one thread, which reads its files at once and then waits for its task. */
+import { setFlagsFromString } from 'node:v8';
+import { Piscina } from 'piscina';
+import { V8_FLAGS } from '../shm/v8-flags.js';
+import { WORKER_FILE } from './files.js';
+import type { Log } from './log.js';
+
+/** A worker allocates next to nothing; V8 would let it collect 48 MiB of that before it looked. */
+const YOUNG_MIB = 6;
+
+export function openThread(log: Log): Piscina {
+  setFlagsFromString(V8_FLAGS);
+  const piscina = new Piscina({
+    filename: WORKER_FILE.href,
+    minThreads: 1,
+    maxThreads: 1,
+    concurrentTasksPerWorker: 1,
+    idleTimeout: Number.POSITIVE_INFINITY,
+    // The tasks never end, so there is no next one to wait for; waiting on a futex would only block the event loop.
+    atomics: 'disabled',
+    recordTiming: false,
+    resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB },
+  });
+  // A task's own promise tells of its end; an error without a task is logged, never thrown.
+  piscina.on('error', (error: unknown) => {
+    log.error({ event: 'worker-error', err: error }, `a worker failed outside its task: ${String(error)}`);
+  });
+  return piscina;
+}
