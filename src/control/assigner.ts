@@ -1,5 +1,5 @@
 /** Answers the workers' questions: who gets which address, in slices, so that DNS is served in between. */
-import { ANSWER_ASSIGNED, ANSWER_REFUSED, nowUs } from '../shm/host-ring.js';
+import { ANSWER_ASSIGNED, ANSWER_NETWORK_FULL, ANSWER_REFUSED, nowUs } from '../shm/host-ring.js';
 import { POOL_FULL } from '../shm/shared-state.js';
 import { type Address6, formatAddress4, formatAddress6 } from '../wire/address.js';
 import type { Clock } from './clock.js';
@@ -7,10 +7,11 @@ import type { LineLevel } from './config/types.js';
 import type { Assignments } from './inspect/assignments.js';
 import type { Log } from './log.js';
 import type { MapPublisher } from './map-publisher.js';
-import type { DynamicPool } from './pool/dynamic-pool.js';
+import { type DynamicPool, REFUSED_LIMIT_PER_64 } from './pool/dynamic-pool.js';
 import type { Workers } from './workers.js';
 
-const REFUSED_NOT_ALLOWED = -1;
+/** Beside the pool's own reasons. */
+const REFUSED_NOT_ALLOWED = -3;
 /** Questions answered before the event loop gets its turn. */
 const SLICE = 256;
 /** Lines about assignments and refusals; the rest are only counted. */
@@ -74,7 +75,7 @@ export class Assigner {
             { event: 'refused', host: formatAddress6(host) },
             `no address for ${formatAddress6(host)}`,
           );
-        reply(host, ANSWER_REFUSED);
+        reply(host, index === REFUSED_LIMIT_PER_64 ? ANSWER_NETWORK_FULL : ANSWER_REFUSED);
         return;
       }
       this.#assignments.assigned++;

@@ -36,6 +36,9 @@ export type TranslatorMemory = Pick<
   'worker' | 'workerCount' | 'settings' | 'counters' | 'hosts' | 'maps4' | 'maps6' | 'ring'
 >;
 
+/** What part of the ICMP errors is for hosts that have no map. */
+const STRANGERS_SHARE = 20;
+
 export class Context {
   readonly u8: Uint8Array;
   readonly dv: DataView;
@@ -90,14 +93,16 @@ export class Context {
   forwardClassE = false;
   clat = false;
   icmpErrorsPerMs = 0;
+  icmpStrangerErrorsPerMs = 0;
   icmpErrorBurst = 0;
   coalesceUdp = false;
   coalesceTcp = false;
   /** VNET_DATA_VALID where frames are joined, so that its mark is kept; else 0. */
   validMask = 0;
 
-  // ICMP error budget.
+  // ICMP error budget: of all, and of those to hosts that have no map.
   icmpTokens = Number.POSITIVE_INFINITY;
+  icmpStrangerTokens = Number.POSITIVE_INFINITY;
   icmpRefillMs = 0;
 
   // IPv4 identifications: every worker goes round in a range of its own, so that two never give the same one at a time.
@@ -208,7 +213,9 @@ export class Context {
     this.clat = s.clat;
     this.icmpErrorsPerMs = s.icmpErrorsPerSec / 1000;
     this.icmpErrorBurst = s.icmpErrorBurst;
+    this.icmpStrangerErrorsPerMs = this.icmpErrorsPerMs / STRANGERS_SHARE / tables.workerCount;
     this.icmpTokens = Math.min(this.icmpTokens, s.icmpErrorBurst);
+    this.icmpStrangerTokens = Math.min(this.icmpStrangerTokens, s.icmpErrorBurst);
     this.coalesceUdp = s.coalesce === 'all';
     this.coalesceTcp = s.coalesce !== 'none';
     this.validMask = s.coalesce === 'none' ? 0 : VNET_DATA_VALID;

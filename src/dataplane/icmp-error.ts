@@ -27,7 +27,7 @@ import { count, FORWARD } from './context.js';
 import { emitPlain } from './emit.js';
 import { DROP_ROUTING, walkExtensionHeaders } from './extension-headers.js';
 import { writeIpv4Header, writeIpv6Header } from './headers.js';
-import { checkHost6, isFromPool } from './resolve.js';
+import { checkHost6, hostOf6, isFromPool } from './resolve.js';
 
 const SENT = counter('icmp-errors-sent');
 const SUPPRESSED = counter('icmp-errors-suppressed');
@@ -36,17 +36,27 @@ const SUPPRESSED = counter('icmp-errors-suppressed');
 const ICMP4_ERROR_MAX = 576;
 const OWN_TTL = 64;
 
-/** Whether the budget allows an error now; takes one from it. The clock is read only when an error is due. */
-function takeToken(ctx: Context): boolean {
+/**
+ * Whether the budget allows an error now; takes one from it. The clock is read only when an error is due.
+ *
+ * Those to hosts without a map have a small budget of their own in it, for all workers together. Where sources are forged out of
+ * the prefix of a link here, the kernel looks for a neighbour for each error, and where there are a thousand such, for nobody else.
+ */
+function takeToken(ctx: Context, isStranger: boolean): boolean {
   const nowMs = performance.now();
-  const refilled = ctx.icmpTokens + (nowMs - ctx.icmpRefillMs) * ctx.icmpErrorsPerMs;
-  ctx.icmpTokens = Math.min(refilled, ctx.icmpErrorBurst);
+  const passedMs = nowMs - ctx.icmpRefillMs;
+  ctx.icmpTokens = Math.min(ctx.icmpTokens + passedMs * ctx.icmpErrorsPerMs, ctx.icmpErrorBurst);
+  ctx.icmpStrangerTokens = Math.min(
+    ctx.icmpStrangerTokens + passedMs * ctx.icmpStrangerErrorsPerMs,
+    ctx.icmpErrorBurst,
+  );
   ctx.icmpRefillMs = nowMs;
-  if (ctx.icmpTokens < 1) {
+  if (ctx.icmpTokens < 1 || (isStranger && ctx.icmpStrangerTokens < 1)) {
     count(ctx, SUPPRESSED, 1);
     return false;
   }
   ctx.icmpTokens -= 1;
+  if (isStranger) ctx.icmpStrangerTokens -= 1;
   count(ctx, SENT, 1);
   return true;
 }
@@ -79,7 +89,7 @@ export function sendIcmp4Error(
     // What cannot be shown to be no error is left unanswered.
     if (upper >= offset + length || isIcmp4Error(u8[upper] as number)) return;
   }
-  if (!takeToken(ctx)) return;
+  if (!takeToken(ctx, false)) return;
 
   const quoted = Math.min(length, ICMP4_ERROR_MAX - IPV4_HEADER - ICMP_HEADER);
   const icmp = offset - ICMP_HEADER;
@@ -125,7 +135,7 @@ export function sendIcmp6Error(
     const quotedType = u8[ctx.upperOffset] as number;
     if (quotedType < ICMP6_FIRST_INFORMATIONAL || quotedType === ICMP6_REDIRECT) return;
   }
-  if (!takeToken(ctx)) return;
+  if (!takeToken(ctx, !hostOf6(ctx, s0, s1, s2, s3))) return;
 
   const quoted = Math.min(length, IPV6_MINIMUM_MTU - IPV6_HEADER - ICMP_HEADER);
   const icmp = offset - ICMP_HEADER;

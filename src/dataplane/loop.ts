@@ -14,7 +14,7 @@ import {
   SCRATCH_PER_FRAME,
   SCRATCH_START,
 } from '../shm/frame-ring.js';
-import { ANSWER_REFUSED, HostRing, nowUs } from '../shm/host-ring.js';
+import { ANSWER_NETWORK_FULL, ANSWER_REFUSED, HostRing, nowUs } from '../shm/host-ring.js';
 import { beatWord, CLOCK, EPOCH_BUSY, epochWord, GENERATION, POOL_FULL } from '../shm/shared-state.js';
 import type { CaptureTask, FromWorker, Tables, WorkerTask } from '../shm/worker-task.js';
 import type { Address6 } from '../wire/address.js';
@@ -88,7 +88,9 @@ export class Loop {
   /** Numbers of the held hosts that have their answer. */
   readonly #released: number[] = [];
   readonly #takeAnswer = (host: Address6, answer: number) => {
-    if (answer === ANSWER_REFUSED) this.#refusals.remember(host, this.#ctx.nowSec);
+    const { nowSec } = this.#ctx;
+    if (answer === ANSWER_REFUSED) this.#refusals.remember(host, nowSec);
+    else if (answer === ANSWER_NETWORK_FULL) this.#refusals.rememberNetwork(host, nowSec);
     const held = this.#hold.hostOf(host[0], host[1], host[2], host[3]);
     if (held >= 0) this.#released.push(held);
   };

@@ -21,6 +21,8 @@ const RECORD_WORDS = 5;
 /** Answers to a question about a host. */
 export const ANSWER_ASSIGNED = 1;
 export const ANSWER_REFUSED = 2;
+/** Refused, as is any other host of its /64: that has as many maps as it may. */
+export const ANSWER_NETWORK_FULL = 3;
 
 /** The time in microseconds of a clock that all threads share, modulo 2³²: differences are right up to half an hour. */
 export function nowUs(): number {

@@ -85,6 +85,33 @@ test('RFC 4443 section 2.4 f: errors are sent at a rate, what is above it is cou
   assert.equal(gateway.count('icmp-errors-suppressed'), 3);
 });
 
+test('RFC 4443 section 2.4 f: those without a map get a twentieth, so that forged sources do not fill the neighbour table', (t) => {
+  let nowMs = 1000;
+  t.mock.method(performance, 'now', () => nowMs);
+  const gateway = new Harness({ settings: { icmpErrorsPerSec: 1000, icmpErrorBurst: 5 } });
+  const errors = (src: (i: number) => string) =>
+    Array.from({ length: 8 }, (_, i) => gateway.send(astray({ src: src(i) }, udp({}))).frames.length).filter(
+      (sent) => sent === 1,
+    ).length;
+  const forged = (i: number) => `2001:db8:1::f:${i}`;
+  assert.equal(errors(forged), 5, 'the burst is as large');
+  nowMs += 10;
+  assert.equal(errors(forged), 0);
+  assert.equal(
+    errors(() => HOST6),
+    5,
+  );
+  nowMs += 10;
+  assert.equal(errors(forged), 1);
+  nowMs += 10_000;
+  assert.equal(errors(forged), 5);
+  assert.equal(
+    errors(() => HOST6),
+    0,
+    'and no more than all others',
+  );
+});
+
 test('RFC 7915 section 5.4: errors can be turned off [R7915-57]', () => {
   const gateway = new Harness({ settings: { icmpErrorsPerSec: 0, icmpErrorBurst: 0 } });
   assert.deepEqual(gateway.send(astray({}, udp({}))), { verdict: 'drop-v6-no-map-destination', frames: [] });

@@ -1,4 +1,4 @@
-/** `packets = ["dyn"]`: a flood of new hosts fills no log. */
+/** Answers to workers; `packets = ["dyn"]`: a flood of new hosts fills no log. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Clock } from '#nat64d/control/clock.js';
@@ -8,7 +8,13 @@ import { silent } from '#nat64d/control/log.js';
 import { CLOCK_START_SEC } from '#nat64d/control/pool/clock-start.js';
 import { PoolKeeper } from '#nat64d/control/pool-keeper.js';
 import type { Workers } from '#nat64d/control/workers.js';
-import { createHostRing, HostRing } from '#nat64d/shm/host-ring.js';
+import {
+  ANSWER_ASSIGNED,
+  ANSWER_NETWORK_FULL,
+  ANSWER_REFUSED,
+  createHostRing,
+  HostRing,
+} from '#nat64d/shm/host-ring.js';
 import { createPrefixTable } from '#nat64d/shm/prefix-table.js';
 import { createSharedState } from '#nat64d/shm/shared-state.js';
 import type { Prefix4 } from '#nat64d/wire/address.js';
@@ -59,4 +65,42 @@ test('50 lines a second, and one that says how many more there were, all of the 
   assert.equal(lines.length, 3);
   assert.deepEqual(warnings.at(-1), { event: 'assignments-left', left: 10 });
   assert.equal(warnings.length, 51);
+});
+
+test('a worker is told whether one host is refused, or all of its /64', () => {
+  const config = {
+    ...parseConfig('max-maps-per-64 = 2\npool4 = "10.64.0.0/29"\n', 'f'),
+    deviceAddresses: [],
+    offloads: [],
+    deviceMtu: 1500,
+  };
+  const keeper = new PoolKeeper(config.pool4 as Prefix4, config, {
+    state: createSharedState(1),
+    workerCount: 1,
+    clock: { nowSec: () => CLOCK_START_SEC } as Clock,
+    log: silent,
+    record: () => {},
+    assignments: new Assignments(),
+  });
+  keeper.adopt(config, createPrefixTable([], 6));
+  const rings = { questions: new HostRing(createHostRing(256)), answers: new HostRing(createHostRing(256)) };
+  const workers = { rings: () => rings, send: () => {} } as unknown as Workers;
+  const answersTo = (hosts: readonly (readonly [number, number])[]) => {
+    for (const [network, host] of hosts) rings.questions.push(0x20010db8, network, 0, host, 0);
+    keeper.assigner.answer(workers, 0);
+    const answers: number[] = [];
+    rings.answers.drain(256, (_, answer) => answers.push(answer));
+    return answers;
+  };
+  assert.deepEqual(
+    answersTo([
+      [1, 1],
+      [1, 2],
+      [1, 3],
+      [2, 1],
+    ]),
+    [ANSWER_ASSIGNED, ANSWER_ASSIGNED, ANSWER_NETWORK_FULL, ANSWER_ASSIGNED],
+  );
+  answersTo([2, 3, 4, 5, 6, 7].map((network) => [network, 9]));
+  assert.deepEqual(answersTo([[8, 1]]), [ANSWER_REFUSED], 'the pool is full');
 });

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Loop } from '#nat64d/dataplane/loop.js';
 import { readCounters } from '#nat64d/shm/counters.js';
-import { ANSWER_REFUSED, HostRing } from '#nat64d/shm/host-ring.js';
-import { beatWord, epochWord } from '#nat64d/shm/shared-state.js';
+import { ANSWER_NETWORK_FULL, ANSWER_REFUSED, HostRing } from '#nat64d/shm/host-ring.js';
+import { beatWord, CLOCK, epochWord } from '#nat64d/shm/shared-state.js';
 import { Device } from '../../helpers/device.js';
 import { address6, HOST6 } from '../../helpers/harness.js';
 import { bytes, icmp, ipv6, udp } from '../../helpers/packet.js';
@@ -86,6 +86,25 @@ test('two answers about a held host at once, as after a time in which control wa
   for (let i = 0; i < 2; i++) answers.push(w0, w1, w2, w3, ANSWER_REFUSED);
   loop.serveAnswers();
   assert.deepEqual([count().held, count()['drop-refused']], [1, 1]);
+  close();
+});
+
+test('where a /64 has all the maps that it may, its other hosts are refused without a question, for two seconds', () => {
+  const from = (src: string) => ipv6({ ...SERVER, src }, udp({}, bytes(64)));
+  const device = new Device([from('2001:db8:9::9')]);
+  const { loop, task, count, close } = serve(device);
+  loop.serve();
+  const [w0, w1, w2, w3] = address6('2001:db8:9::9');
+  new HostRing(task.answers).push(w0, w1, w2, w3, ANSWER_NETWORK_FULL);
+  loop.serveAnswers();
+  assert.deepEqual([count()['hosts-asked'], count()['drop-refused']], [1, 1]);
+  device.frames.push(from('2001:db8:9::a'), from('2001:db8:9:1::9'), from('2001:db8:9::b'));
+  loop.serve();
+  assert.deepEqual([count()['hosts-asked'], count()['drop-refused']], [2, 3], 'the other /64 asks');
+  Atomics.add(new Int32Array(task.state), CLOCK, 3);
+  device.frames.push(from('2001:db8:9::c'));
+  loop.serve();
+  assert.deepEqual([count()['hosts-asked'], count()['drop-refused']], [3, 3]);
   close();
 });
 
