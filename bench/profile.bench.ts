@@ -3,6 +3,8 @@
  * share each part has; writes a flame graph of each load into bench/results.
  */
 import { execFileSync, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { SourceMap } from 'node:module';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Lab } from '../test/helpers/lab.js';
@@ -52,9 +54,13 @@ const PARTS: readonly [part: string, innermost: boolean, pattern: RegExp][] = [
   ['waiting for frames', false, /poll/],
   ['other system calls', false, /^(do_syscall_64|entry_SYSCALL)/],
   ['verifying checksums', false, /^sum_ranges/],
-  ['joining frames (JavaScript)', false, /coalesce\.js/],
-  ['translation (JavaScript)', false, /(translate|resolve|emit|headers|icmp).*\.js/],
-  ['the loop (JavaScript)', false, /dataplane\/.*\.js/],
+  ['joining frames (JavaScript)', false, /coalesce\.ts/],
+  [
+    'translation (JavaScript)',
+    false,
+    /dataplane\/(translate|resolve|emit|headers|icmp|mss|extension)[^/]*\.ts/,
+  ],
+  ['the loop (JavaScript)', false, /dataplane\/.*\.ts/],
   ['the native addon', false, /^(read_burst|write_burst)/],
 ];
 
@@ -64,6 +70,18 @@ function partOf(stack: readonly string[]): string {
     if (innermost ? pattern.test(inner ?? '') : stack.some((frame) => pattern.test(frame))) return part;
   }
   return 'the rest: interrupts, the event loop';
+}
+
+const WORKER = new URL('../../dist/bin/worker.js', import.meta.url);
+const sources = new SourceMap(JSON.parse(readFileSync(new URL(`${WORKER.href}.map`), 'utf8')));
+
+/** A function of the worker's one file, by the source that it comes from. */
+function bySource(frame: string): string {
+  return frame.replace(/file:\S*\/bin\/worker\.js:(\d+):(\d+)/, (position, line, column) => {
+    const entry = sources.findEntry(Number(line) - 1, Number(column) - 1);
+    if (!('originalSource' in entry)) return position;
+    return `${entry.originalSource.replace(/.*\/src\//, '')}:${entry.originalLine + 1}`;
+  });
 }
 
 /** Stacks of `perf script`, innermost first, idle ones left out. */
@@ -79,9 +97,9 @@ function parseStacks(text: string): string[][] {
             .trim()
             .replace(/^[0-9a-f]+ /, '')
             .replace(/ \([^()]*\)$/, '')
-            .replace(/\+0x[0-9a-f]+$/, '')
-            .replace(/file:.*\/dist\//, ''),
-        ),
+            .replace(/\+0x[0-9a-f]+$/, ''),
+        )
+        .map(bySource),
     )
     .filter((stack) => stack.length > 0);
 }

@@ -100,7 +100,9 @@ async function bundlePrograms(esbuild) {
       splitting: true,
       chunkNames: 'chunk-[hash]',
     }),
-    esbuild.build({ ...options, entryPoints: [join(root, 'dist', 'dataplane', 'worker.js')], outdir }),
+    ...['dataplane/worker.js', 'control/watch-thread.js'].map((path) =>
+      esbuild.build({ ...options, entryPoints: [join(root, 'dist', path)], outdir }),
+    ),
   ]);
 }
 

@@ -141,8 +141,7 @@ static bool hear(struct run *run, int *fd, struct text *text) {
 }
 
 /* Until the program has closed its streams. */
-static bool attend(struct run *run, int ours[STREAMS]) {
-  int64_t end_ms = now_ms() + run->timeout_ms;
+static bool attend(struct run *run, int ours[STREAMS], int64_t end_ms) {
   size_t written = 0;
   while (ours[OUT] >= 0 || ours[ERR] >= 0) {
     int64_t left_ms = end_ms - now_ms();
@@ -162,16 +161,33 @@ static bool attend(struct run *run, int ours[STREAMS]) {
   return true;
 }
 
+/* Nearly always it has ended by then. Nothing tells of the end of one that goes on without its streams; it is asked for. */
+static bool await_end(struct run *run, pid_t pid, int64_t end_ms) {
+  for (;;) {
+    pid_t ended = waitpid(pid, &run->status, WNOHANG);
+    if (ended == pid) return true;
+    if (ended < 0 && errno != EINTR) return fail(run, errno, "waitpid");
+    if (now_ms() >= end_ms) return fail(run, ETIMEDOUT, "waitpid");
+    nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+  }
+}
+
 static void run_to_end(napi_env env, void *data) {
   (void)env;
   struct run *run = data;
   int ours[STREAMS] = {-1, -1, -1}, theirs[STREAMS] = {-1, -1, -1};
+  int64_t end_ms = now_ms() + run->timeout_ms;
   pid_t pid = -1;
   bool started = open_pipes(run, ours, theirs) && start(run, theirs, &pid);
   for (int stream = 0; stream < STREAMS; stream++) close_fd(&theirs[stream]);
   if (started) {
-    if (!attend(run, ours)) kill(pid, SIGKILL);
-    while (waitpid(pid, &run->status, 0) < 0 && errno == EINTR) continue;
+    bool attended = attend(run, ours, end_ms);
+    /* One that reads to the end finds it. */
+    close_fd(&ours[IN]);
+    if (!attended || !await_end(run, pid, end_ms)) {
+      kill(pid, SIGKILL);
+      while (waitpid(pid, &run->status, 0) < 0 && errno == EINTR) continue;
+    }
   }
   for (int stream = 0; stream < STREAMS; stream++) close_fd(&ours[stream]);
 }

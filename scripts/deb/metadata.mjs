@@ -97,6 +97,19 @@ export function copyright(root, modules) {
       return paragraph(`usr/lib/nat64d/${module.path}/*`, text, shortName(module), author(root, module));
     }),
   ];
+  const text = `Made of nat64d (Expat, as above) and of modules, each under the licence that stands with it in this file: ${modules
+    .map(({ name }) => name)
+    .join(', ')}.`;
+  for (const path of ['dist/bin/*', 'dist/sealed-worker.cjs']) {
+    parts.push(
+      paragraph(
+        `usr/lib/nat64d/${path}`,
+        text,
+        'Expat-and-modules',
+        'the authors of nat64d and of these modules',
+      ),
+    );
+  }
   const uplot = { path: 'node_modules/uplot', name: 'uplot', license: 'MIT' };
   // Built into the page.
   parts.push(paragraph('usr/lib/nat64d/dist/control/page.html', licenceText(root, uplot), shortName(uplot)));

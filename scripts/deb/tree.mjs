@@ -63,10 +63,12 @@ export function fillTree(root, tree, { modules, changelog, copyright }) {
 
 function program(root, tree, modules) {
   const lib = join(tree, LIB);
-  cpSync(join(root, 'dist'), join(lib, 'dist'), {
-    recursive: true,
-    filter: (source) => !/\.d\.ts$|\.map$|\.tsbuildinfo$|\.fingerprint$|\/dist\/man$/.test(source),
-  });
+  for (const path of ['dist/bin', 'dist/control/page.html', 'dist/sealed-worker.cjs']) {
+    cpSync(join(root, path), join(lib, path), {
+      recursive: true,
+      filter: (source) => !source.endsWith('.map'),
+    });
+  }
   put(lib, 'package.json', packageJson(root));
   const prebuilt = 'native/prebuilds';
   if (!existsSync(join(root, prebuilt))) throw new Error('there is no prebuilt addon: run npm run build');

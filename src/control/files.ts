@@ -10,5 +10,5 @@ export const PACKAGE_FILE = at('../../package.json');
 export const PAGE_FILE = at('../control/page.html');
 /** All of a worker thread; see sealed-workers.ts. */
 export const SEALED_WORKER_FILE = at('../sealed-worker.cjs');
-export const WATCH_THREAD_FILE = at('../control/watch-thread.js');
+export const WATCH_THREAD_FILE = at('../bin/watch-thread.js');
 export const WORKER_FILE = at('../bin/worker.js');

@@ -1,6 +1,7 @@
 /** The gateway's life: everything that is put up, in order, and taken down again in reverse. */
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
+import type { Piscina } from 'piscina';
 import type { HowToDie } from '../shm/worker-task.js';
 import { announce } from './announce.js';
 import { type Changes, changesBetween, refusalOf } from './changes.js';
@@ -20,6 +21,7 @@ import { readDataDir } from './map-saver.js';
 import { releaseMemoryRegularly } from './memory.js';
 import { startNameServer } from './name-server.js';
 import { buildNetdevSettings, configureNetdev, type Netdev, recoverSysctls } from './netdev/index.js';
+import type { StoreContent } from './pool/dynamic-map-store.js';
 import { type OpenDevice, openDevice } from './queues.js';
 import { RouterAdvertisements } from './radv/index.js';
 import { type Parts, Reload } from './reload.js';
@@ -103,9 +105,7 @@ export class Gateway {
     if (locks.ownsRunDir) await recoverSysctls(config.runDir, plainLog(log));
 
     const workerCount = workerCountOf(config);
-    // Threads read their files while this one sets up the device and reads the maps.
-    const threads = Array.from({ length: workerCount }, () => openThread(log));
-    this.#undo.push(async () => void (await Promise.all(threads.map((thread) => thread.destroy()))));
+    const threads = this.#openThreads(workerCount);
     this.#config = { ...config, maps: await explicitMaps(config, log) };
     const device = openDevice(
       {
@@ -118,12 +118,12 @@ export class Gateway {
     );
     this.#undo.push(() => device.close());
     this.#device = device;
+    // A device that was made for one queue has one, however many were asked for.
+    for (const thread of threads.splice(device.fds.length)) void thread.destroy();
     this.#parts.kernelSide = await inSlices(buildNetdevSettings(this.#config));
     const settingUp = configureNetdev(this.#parts.kernelSide, plainLog(log));
-    // Meanwhile: other programs do the most of that.
-    const reading = Promise.resolve(config).then(({ pool4, dataDir }) =>
-      pool4 === null || dataDir === null ? null : readDataDir(dataDir),
-    );
+    // Meanwhile, for other programs do most of that.
+    const reading = rememberedMaps(config);
     reading.catch(() => {});
     this.#netdev = await settingUp;
     this.#undo.push(() => (this.#isSetUpKept ? undefined : this.#netdev?.restore()));
@@ -147,6 +147,14 @@ export class Gateway {
     this.#undo.push(() => this.#advertisements.close());
     this.#advertisements.use(config);
     announce(this.#effective(config), device, this.#netdev.summary, this.#parts.dns64, log);
+  }
+
+  /** Ahead of their work: they read their files while this thread sets up the device and reads the maps. */
+  #openThreads(count: number): Piscina[] {
+    const threads = Array.from({ length: count }, () => openThread(this.#log));
+    const all = [...threads];
+    this.#undo.push(async () => void (await Promise.all(all.map((thread) => thread.destroy()))));
+    return threads;
   }
 
   #openControl({ runDir, controlGroup: group }: GatewayConfig): Promise<ControlSocket> {
@@ -426,6 +434,11 @@ export class Gateway {
     if (this.#translation === undefined) return;
     this.#log.info({ event: 'stopped', counters: nonZero(this.#translation.counters) }, 'stopped');
   }
+}
+
+/** What the data-dir remembers; null where there is none, or no pool to give it to. */
+async function rememberedMaps({ pool4, dataDir }: GatewayConfig): Promise<StoreContent | null> {
+  return pool4 === null || dataDir === null ? null : readDataDir(dataDir);
 }
 
 function nonZero(counters: Record<string, number>): Record<string, number> {

@@ -124,8 +124,10 @@ function formattedLog(
   // Not before it is needed: a service never does, and reading it takes as long as reading all of the configuration.
   let toPretty: ((line: string) => string) | undefined;
   const pretty = (line: string) => {
-    const { prettyFactory } = require('pino-pretty') as typeof import('pino-pretty');
-    toPretty ??= prettyFactory({ ...PRETTY, colorize: isTerminal });
+    toPretty ??= (require('pino-pretty') as typeof import('pino-pretty')).prettyFactory({
+      ...PRETTY,
+      colorize: isTerminal,
+    });
     return toPretty(line);
   };
   let format = first;

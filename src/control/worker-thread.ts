@@ -8,6 +8,14 @@ import type { Log } from './log.js';
 /** A worker allocates next to nothing; V8 would let it collect 48 MiB of that before it looked. */
 const YOUNG_MIB = 6;
 
+/** Those that could not begin, and why: a file is missing, or there is no memory for it. */
+const failures = new WeakMap<Piscina, unknown>();
+
+/** Why a thread has ended without a task; undefined where it has not. Another one is to be opened for the next try. */
+export function failureOf(thread: Piscina): unknown {
+  return failures.get(thread);
+}
+
 export function openThread(log: Log): Piscina {
   setFlagsFromString(V8_FLAGS);
   const piscina = new Piscina({
@@ -23,6 +31,9 @@ export function openThread(log: Log): Piscina {
   });
   // A task's own promise tells of its end; an error without a task is logged, never thrown.
   piscina.on('error', (error: unknown) => {
+    failures.set(piscina, error);
+    // Or a task that it is given would neither begin nor end.
+    void piscina.destroy();
     log.error({ event: 'worker-error', err: error }, `a worker failed outside its task: ${String(error)}`);
   });
   return piscina;

@@ -14,7 +14,7 @@ import { beatWord, epochWord } from '../shm/shared-state.js';
 import type { FromWorker, PacketNote, Tables, ToWorker, WorkerTask } from '../shm/worker-task.js';
 import type { Log } from './log.js';
 import type { QueueChange } from './queues.js';
-import { openThread } from './worker-thread.js';
+import { failureOf, openThread } from './worker-thread.js';
 
 const RING_RECORDS = 2048;
 /** The first death is followed by a start at once, each quick one after it by one that waits twice as long. */
@@ -53,7 +53,7 @@ export interface WorkersOptions {
 
 interface Running {
   /** With one thread: that of this worker. */
-  readonly piscina: Piscina;
+  piscina: Piscina;
   fd: number;
   /** Frames come to its queue that it must not serve yet. */
   isWaiting: boolean;
@@ -68,6 +68,8 @@ interface Running {
   restartDelayMs: number;
   restarts: number;
   isServing: boolean;
+  /** Why it has died last. */
+  lastDeath: string;
   /** Its BEAT (shm/shared-state.ts) at the last look, and how many looks have found the same. */
   beat: number;
   silentLooks: number;
@@ -111,9 +113,11 @@ export class Workers {
     }));
   }
 
-  /** Resolves when every queue is served. */
+  /** Resolves when every queue is served, or its worker will be tried again. Rejects where no worker could begin: none would later. */
   async start(): Promise<void> {
     await Promise.all(this.#options.fds.map((fd) => this.#add(fd, false)));
+    if (this.#running.every(({ isServing }) => !isServing))
+      throw new Error(`no worker can be started: ${this.#running[0]?.lastDeath}`);
   }
 
   /** Resolves when the new worker serves, or waits. */
@@ -134,6 +138,7 @@ export class Workers {
       restartDelayMs: 0,
       restarts: 0,
       isServing: false,
+      lastDeath: '',
       beat: 0,
       silentLooks: 0,
       onReloaded: () => {},
@@ -253,6 +258,7 @@ export class Workers {
   /** Starts the task of a queue; resolves when it serves, or has died trying. */
   #launch(worker: number): Promise<void> {
     const running = this.#running[worker] as Running;
+    if (failureOf(running.piscina) !== undefined) running.piscina = openThread(this.#options.log);
     const { port1, port2 } = new MessageChannel();
     const questions = createHostRing(RING_RECORDS);
     const answers = createHostRing(RING_RECORDS);
@@ -295,12 +301,15 @@ export class Workers {
   }
 
   /** After a worker's death another one is started. */
-  #bury(worker: number, error: unknown): void {
+  #bury(worker: number, rejection: unknown): void {
     if (this.#isStopping) return;
     const running = this.#running[worker] as Running;
+    const error = failureOf(running.piscina) ?? rejection;
     const { log } = this.#options;
+    const reason = error instanceof Error ? error.message : String(error);
     running.port = undefined;
     running.isServing = false;
+    running.lastDeath = reason;
     this.#settle(worker);
     if (running.isRetiring) return;
     this.replaced++;
@@ -308,7 +317,6 @@ export class Workers {
     const livedMs = performance.now() - running.startedMs;
     const delayMs = livedMs > STEADY_MS ? 0 : running.restartDelayMs;
     running.restartDelayMs = Math.min(Math.max(delayMs * 2, RESTART_STEP_MS), RESTART_MAX_MS);
-    const reason = error instanceof Error ? error.message : String(error);
     const restart = () => {
       if (this.#isStopping || running.isRetiring) return;
       void this.#launch(worker).then(() => {

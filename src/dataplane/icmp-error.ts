@@ -27,7 +27,7 @@ import { count, FORWARD } from './context.js';
 import { emitPlain } from './emit.js';
 import { DROP_ROUTING, walkExtensionHeaders } from './extension-headers.js';
 import { writeIpv4Header, writeIpv6Header } from './headers.js';
-import { checkHost6, hostOf6, isFromPool } from './resolve.js';
+import { checkHost6, hostOf6, isFromPool, isInPref64 } from './resolve.js';
 
 const SENT = counter('icmp-errors-sent');
 const SUPPRESSED = counter('icmp-errors-suppressed');
@@ -59,6 +59,13 @@ function takeToken(ctx: Context, isStranger: boolean): boolean {
   if (isStranger) ctx.icmpStrangerTokens -= 1;
   count(ctx, SENT, 1);
   return true;
+}
+
+/** Whether an IPv6 host has no map, though it might. A map is marked as used, as by any packet of its host. */
+function isStranger(ctx: Context, w0: number, w1: number, w2: number, w3: number): boolean {
+  // To a CLAT, those under pref64 are the IPv4 internet, behind a router.
+  if (ctx.clat && isInPref64(ctx, w0, w1, w2)) return false;
+  return !hostOf6(ctx, w0, w1, w2, w3);
 }
 
 /** Whether an IPv4 address can be the source of a packet that deserves an answer. */
@@ -135,7 +142,7 @@ export function sendIcmp6Error(
     const quotedType = u8[ctx.upperOffset] as number;
     if (quotedType < ICMP6_FIRST_INFORMATIONAL || quotedType === ICMP6_REDIRECT) return;
   }
-  if (!takeToken(ctx, !hostOf6(ctx, s0, s1, s2, s3))) return;
+  if (!takeToken(ctx, isStranger(ctx, s0, s1, s2, s3))) return;
 
   const quoted = Math.min(length, IPV6_MINIMUM_MTU - IPV6_HEADER - ICMP_HEADER);
   const icmp = offset - ICMP_HEADER;

@@ -329,6 +329,11 @@ export class Loop {
     const ctx = this.#ctx;
     const { host0, host1, host2, host3 } = ctx;
     if (this.#refusals.has(host0, host1, host2, host3, ctx.nowSec)) {
+      // The table may have missed a host of a full /64 while slots moved: see shm/host-table.ts.
+      if (ctx.hosts.find(host0, host1, host2, host3, ctx.generation, ctx.nowSec) >= 0) {
+        const verdict = translateFrame(ctx, offset, length);
+        if (verdict !== HOLD) return verdict;
+      }
       refuseSource(ctx, offset, length);
       return DROP_REFUSED;
     }

@@ -19,7 +19,7 @@
  *
  * A reader loads GENERATION once a burst (acquire) and believes an entry only if it was published at or before it, so a
  * half-written entry is never used. Slots move while readers probe, so a reader may miss a host that has a map. That is
- * harmless: a miss is only ever a question to control, which answers with the map.
+ * harmless: a miss is only ever a question to control, which answers with the map, or a second look before a refusal.
  */
 import type { Address6 } from '../wire/address.js';
 import { TABULATION_WORDS, tabulationHash } from '../wire/tabulation.js';

@@ -1,5 +1,5 @@
 /** Runs `ip` and `nft`, and turns their failures into errors that say what to do. */
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, statSync } from 'node:fs';
 import { join } from 'node:path';
 import native from '#native';
 import { inSlices, type Sliced } from '../slices.js';
@@ -91,7 +91,7 @@ function pathOf(tool: Tool): string | undefined {
     .find((file) => {
       try {
         accessSync(file, constants.X_OK);
-        return true;
+        return statSync(file).isFile();
       } catch {
         return false;
       }

@@ -144,9 +144,9 @@ export class DynamicMapStore {
   #openJournal(): void {
     makeFolder(dirname(this.#file));
     const content = readFile(this.#journalFile);
+    this.#mapBytes = statSync(this.#file, { throwIfNoEntry: false })?.size ?? 0;
     this.#journal = openSync(this.#journalFile, 'a', 0o644);
     this.#journalBytes = content.length;
-    this.#mapBytes = statSync(this.#file, { throwIfNoEntry: false })?.size ?? 0;
     this.#isTorn = content !== '' && !content.endsWith('\n');
   }
 

@@ -48,10 +48,6 @@ export class StoredEntries implements Iterable<StoredEntry> {
     this.#seconds[i] = lastUsedUnixSec;
   }
 
-  pushAll(others: StoredEntries): void {
-    for (let i = 0; i < others.length; i++) this.pushFrom(others, i);
-  }
-
   /** Adds one of another list. */
   pushFrom(others: StoredEntries, i: number): void {
     this.push(others.lineAt(i), others.ipv4At(i), others.hostAt(i), others.lastUsedAt(i));

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { Loop } from '#nat64d/dataplane/loop.js';
 import { readCounters } from '#nat64d/shm/counters.js';
 import { ANSWER_NETWORK_FULL, ANSWER_REFUSED, HostRing } from '#nat64d/shm/host-ring.js';
+import { HostTable } from '#nat64d/shm/host-table.js';
 import { beatWord, CLOCK, epochWord } from '#nat64d/shm/shared-state.js';
 import { Device } from '../../helpers/device.js';
 import { address6, HOST6 } from '../../helpers/harness.js';
@@ -105,6 +106,29 @@ test('where a /64 has all the maps that it may, its other hosts are refused with
   device.frames.push(from('2001:db8:9::c'));
   loop.serve();
   assert.deepEqual([count()['hosts-asked'], count()['drop-refused']], [3, 3]);
+  close();
+});
+
+test('a host of a full /64 that the table misses once is not refused: it has a map', (t) => {
+  const device = new Device([ipv6({ ...SERVER, src: '2001:db8:1::9' }, udp({}, bytes(64)))]);
+  const { loop, task, count, close } = serve(device);
+  loop.serve();
+  // HOST6 is of the same /64.
+  new HostRing(task.answers).push(...address6('2001:db8:1::9'), ANSWER_NETWORK_FULL);
+  loop.serveAnswers();
+  const { find } = HostTable.prototype;
+  let misses = 1;
+  t.mock.method(HostTable.prototype, 'find', function (this: HostTable, ...args: Parameters<typeof find>) {
+    return misses-- > 0 ? -1 : find.apply(this, args);
+  });
+  device.frames.push(datagram());
+  const before = count();
+  loop.serve();
+  assert.equal(misses < 0, true);
+  assert.deepEqual(
+    [count()['drop-refused'] - before['drop-refused'], count()['frames-out'] - before['frames-out']],
+    [0, 1],
+  );
   close();
 });
 

@@ -85,6 +85,8 @@ test('the copyright file has the licence of everything in it', () => {
   );
   for (const name of modules)
     assert.ok(text.includes(`Files: usr/lib/nat64d/node_modules/${name}/*\n`), name);
+  for (const built of ['bin/*', 'sealed-worker.cjs', 'control/page.html'])
+    assert.ok(text.includes(`Files: usr/lib/nat64d/dist/${built}\n`), built);
   for (const paragraph of text.split('\n\n').slice(1)) {
     assert.match(
       paragraph,
