@@ -7,6 +7,7 @@ import type { Clock } from './clock.js';
 import { EDE_CACHED_ERROR, EDE_STALE_ANSWER, EDE_STALE_NXDOMAIN, extendedError, rcodeOf } from './edns.js';
 import { foldName, RCODE_NOERROR, RCODE_NXDOMAIN } from './message.js';
 import type { Dns64Stats } from './stats.js';
+import { Named } from './under-way.js';
 import type { Question, UpstreamAnswer } from './upstream.js';
 
 /** Who is asked what the cache does not know: an `Upstream`. */
@@ -69,7 +70,7 @@ const isError = ({ answer }: UpstreamAnswer): boolean => {
 
 export class Resolver {
   readonly #cache: AnswerCache | null;
-  readonly #flights = new Map<string, Flight>();
+  readonly #flights = new Named<Flight>();
 
   constructor(
     private upstream: Asks,
@@ -166,7 +167,7 @@ export class Resolver {
   #prefetch(question: Question): void {
     if (!this.options.prefetch || this.stats.upstreamPending >= MAX_PENDING_AT_PREFETCH) return;
     const key = flightKey(question);
-    if (this.#flights.has(key)) return;
+    if (this.#flights.get(key) !== undefined) return;
     this.stats.prefetches++;
     this.#launch(key, question);
   }
@@ -213,7 +214,7 @@ export class Resolver {
     const asked = this.upstream.ask(question);
     if (!(asked instanceof Promise)) return this.#keep(question, asked);
     const flight: Flight = { endsMs: performance.now() + this.budgetMs, waiting: [] };
-    this.#flights.set(key, flight);
+    this.#flights.add(key, flight);
     void asked.then((result) => {
       this.#flights.delete(key);
       const kept = this.#keep(question, result);

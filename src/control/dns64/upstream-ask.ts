@@ -13,6 +13,7 @@ import {
   RCODE_REFUSED,
   RCODE_SERVFAIL,
 } from './message.js';
+import type { Placed } from './under-way.js';
 import type { Upstream } from './upstream.js';
 import {
   buildQuery,
@@ -167,7 +168,8 @@ export class Attempt extends Deadline implements Exchange {
 }
 
 /** Its deadline: when the next forwarder is to be asked, or the end of its time. */
-export class Ask extends Deadline implements Asker {
+export class Ask extends Deadline implements Asker, Placed {
+  place = -1;
   readonly attempts: Attempt[] = [];
   /** Forwarders that will not help with this question. */
   readonly #spent: Forwarder[] = [];

@@ -7,6 +7,7 @@ import { get16, set16 } from '../../wire/bytes.js';
 import type { SocketAddress } from '../config/types.js';
 import { FrameReader, frame } from './framing.js';
 import type { Dns64Stats } from './stats.js';
+import { Numbered } from './under-way.js';
 import { type Exchange, random16, type Transport } from './upstream-transport.js';
 
 export interface StreamTimes {
@@ -34,7 +35,7 @@ interface Waiting {
 }
 
 class Connection {
-  readonly waiting = new Map<number, Waiting>();
+  readonly waiting = new Numbered<Waiting>();
   isReady = false;
   readonly #reader = new FrameReader();
   #timer: NodeJS.Timeout;
@@ -75,7 +76,7 @@ class Connection {
     this.#silentSinceMs ??= this.#usedMs;
     let id = random16();
     while (this.waiting.has(id)) id = random16();
-    this.waiting.set(id, one);
+    this.waiting.add(id, one);
     one.connection = this;
     one.id = id;
     set16(one.query, 0, id);
@@ -93,7 +94,9 @@ class Connection {
     clearTimeout(this.#timer);
     this.owner.forget(this);
     this.socket.destroy();
-    for (const one of this.waiting.values()) {
+    for (const one of this.waiting.all()) {
+      // One that has ended meanwhile, with another of the same question.
+      if (one.connection !== this) continue;
       if (this.#hasServed && !one.isAgain) {
         one.isAgain = true;
         this.owner.write(one);

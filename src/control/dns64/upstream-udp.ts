@@ -8,6 +8,7 @@ import { isIPv6 } from 'node:net';
 import { get16, set16 } from '../../wire/bytes.js';
 import type { SocketAddress } from '../config/types.js';
 import type { Dns64Stats } from './stats.js';
+import { Numbered } from './under-way.js';
 import { type Exchange, literalLookup, random16, type Transport } from './upstream-transport.js';
 
 const SOCKETS = 256;
@@ -71,7 +72,7 @@ export const openDgram: OpenSocket = ({ address, port }, listener) => {
 };
 
 class Channel implements SocketListener {
-  readonly waiting = new Map<number, Exchange>();
+  readonly waiting = new Numbered<Exchange>();
   readonly socket: ConnectedSocket;
   uses = 0;
   retired = false;
@@ -98,7 +99,7 @@ class Channel implements SocketListener {
   /** All that wait on it may go elsewhere. */
   onError(error: Error): void {
     this.owner.retire(this);
-    for (const exchange of [...this.waiting.values()]) exchange.onError(error);
+    for (const exchange of this.waiting.all()) exchange.onError(error);
   }
 }
 
@@ -127,7 +128,7 @@ export class UdpTransport implements Transport {
     const { waiting } = channel;
     let id = random16();
     while (waiting.has(id)) id = random16();
-    waiting.set(id, exchange);
+    waiting.add(id, exchange);
     channel.uses++;
     set16(bytes, 0, id);
     channel.socket.send(bytes);

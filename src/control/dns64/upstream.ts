@@ -15,6 +15,7 @@ import { Deadline, Deadlines } from './deadlines.js';
 import { Forwarder, type TransportOptions } from './forwarder.js';
 import { CLASS_IN, TYPE_NS } from './message.js';
 import type { Dns64Stats } from './stats.js';
+import { Crowd } from './under-way.js';
 import { Ask, Probe } from './upstream-ask.js';
 import type { Question, UpstreamAnswer, UpstreamFailure } from './upstream-message.js';
 
@@ -92,7 +93,7 @@ export class Upstream {
   #order: readonly Forwarder[] = [];
   #hasDown = false;
   readonly #leaving = new Set<Forwarder>();
-  readonly #asks = new Set<Ask>();
+  readonly #asks = new Crowd<Ask>();
   #lingering = 0;
   readonly #loopWarnings = new Seldom();
   #closed = false;
@@ -183,7 +184,8 @@ export class Upstream {
   /** Whether a query that came to us is one that we sent: something on the way leads back here. Warns. */
   isOwnQuery(id: number, question: Buffer): boolean {
     if (!this.ids.has(id)) return false;
-    const attempt = [...this.#asks]
+    const attempt = this.#asks
+      .all()
       .flatMap(({ attempts }) => attempts)
       .find((one) => one.isFor(id, question));
     if (attempt === undefined) return false;
@@ -199,7 +201,7 @@ export class Upstream {
   /** Ends what is in flight ('closed') and closes the sockets. */
   close(): void {
     this.#closed = true;
-    for (const ask of [...this.#asks]) ask.finish({ answer: null, failure: 'closed' });
+    for (const ask of this.#asks.all()) ask.finish({ answer: null, failure: 'closed' });
     this.deadlines.clear();
     for (const forwarder of [...this.#forwarders, ...this.#leaving]) forwarder.close();
   }
