@@ -67,6 +67,7 @@ export interface HarnessOptions {
   /** Dynamic maps, as [IPv4 address in the pool, IPv6 host]. */
   hosts?: readonly (readonly [string, string])[];
   pool4?: string | null;
+  workerCount?: number;
 }
 
 /** The gateway of most tests: pref64 64:ff9b:1::/96, pool 10.64.0.0/16, own addresses .0.1, kernel's .0.2, MTU 1500. */
@@ -136,7 +137,7 @@ export class Harness {
     this.counters = createCounters(1);
     const memory: TranslatorMemory = {
       worker: 0,
-      workerCount: 1,
+      workerCount: options.workerCount ?? 1,
       settings,
       counters: this.counters,
       hosts,

@@ -112,6 +112,19 @@ test('RFC 4443 section 2.4 f: those without a map get a twentieth, so that forge
   );
 });
 
+test('RFC 4443 section 2.4 f: that twentieth is for all workers together', (t) => {
+  let nowMs = 1000;
+  t.mock.method(performance, 'now', () => nowMs);
+  const settings = { icmpErrorsPerSec: 1000, icmpErrorBurst: 1 };
+  const gateway = new Harness({ settings, workerCount: 4 });
+  const error = () => gateway.send(astray({ src: '2001:db8:1::f' }, udp({}))).frames.length;
+  assert.equal(error(), 1);
+  nowMs += 79;
+  assert.equal(error(), 0);
+  nowMs += 2;
+  assert.equal(error(), 1);
+});
+
 test('RFC 7915 section 5.4: errors can be turned off [R7915-57]', () => {
   const gateway = new Harness({ settings: { icmpErrorsPerSec: 0, icmpErrorBurst: 0 } });
   assert.deepEqual(gateway.send(astray({}, udp({}))), { verdict: 'drop-v6-no-map-destination', frames: [] });

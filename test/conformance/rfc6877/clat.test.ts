@@ -72,6 +72,19 @@ test('without clat, or for a host without an explicit map, none of it passes', (
   );
 });
 
+test('RFC 4443 section 2.4 f: errors to the IPv4 internet, which is behind a router, are not those to hosts without a map', (t) => {
+  t.mock.method(performance, 'now', () => 0);
+  const gateway = new Harness({
+    maps: [[`${HOST4}/32`, `${HOST6}/128`]],
+    pool4: null,
+    settings: { clat: true, icmpErrorsPerSec: 1000, icmpErrorBurst: 5 },
+  });
+  const errors = (src: string) => gateway.send(ipv6({ src, dst: HOST6, hopLimit: 1 }, udp({}))).frames.length;
+  gateway.ctx.icmpStrangerTokens = 0;
+  assert.equal(errors(SERVER6), 1);
+  assert.equal(errors('2001:db8:5::5'), 0);
+});
+
 test('addresses that never pass do not by a CLAT either', () => {
   for (const address of ['127.0.0.1', '224.0.0.1', '169.254.1.1', '255.255.255.255', '0.0.0.0']) {
     assert.equal(clat().send(ipv4({ src: HOST4, dst: address }, udp({}))).verdict, 'drop-v4-address');

@@ -106,6 +106,12 @@ test('where a /64 has all the maps that it may, its other hosts are refused with
   device.frames.push(from('2001:db8:9::c'));
   loop.serve();
   assert.deepEqual([count()['hosts-asked'], count()['drop-refused']], [3, 3]);
+  new HostRing(task.answers).push(w0, w1, w2, w3, ANSWER_NETWORK_FULL);
+  loop.serveAnswers();
+  loop.reload(task);
+  device.frames.push(from('2001:db8:9::d'));
+  loop.serve();
+  assert.deepEqual([count()['hosts-asked'], count()['drop-refused']], [4, 3], 'a reload may have made room');
   close();
 });
 

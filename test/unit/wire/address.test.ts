@@ -90,6 +90,8 @@ for (const text of [
   '1.2.3.4::',
   '::1.2.3.4:5',
   '1:2:3:4:5:6:7:1.2.3.4',
+  '1:2:3:4:5:6:7::1.2.3.4',
+  '1::2:3:4:5:6:7:8:9',
 ]) {
   test(`'${text}' is no IPv6 address`, () => assert.equal(parseAddress6(text), null));
 }

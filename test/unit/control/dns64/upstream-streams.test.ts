@@ -17,6 +17,7 @@ import { readForwarder } from '#nat64d/control/config/forwarder.js';
 import type { ForwarderConfig } from '#nat64d/control/config/types.js';
 import { newStats } from '#nat64d/control/dns64/stats.js';
 import { Upstream, type UpstreamOptions } from '#nat64d/control/dns64/upstream.js';
+import { TcpTransport } from '#nat64d/control/dns64/upstream-stream.js';
 import { encodeQuery, prefixed, QUIET, scriptedServer } from '../../../conformance/rfc6147/harness.js';
 import { type Certificate, makeCertificate } from '../../../helpers/certificate.js';
 
@@ -168,6 +169,30 @@ describe('connections', () => {
         assert.equal(await ask(upstream), 'network');
       },
     );
+  });
+
+  it('a query that is given up while others hear that the connection is gone hears nothing', async () => {
+    const server = await streamServer((_, socket) => socket.destroy());
+    const transport = new TcpTransport({ address: '127.0.0.1', port: server.port }, newStats());
+    const told: number[] = [];
+    await new Promise<void>((resolve) => {
+      // Which of them hears first depends on their ids, which are drawn.
+      const giveUps = ['a.example', 'b.example'].map((name, which) =>
+        transport.send(encodeQuery({ name, type: 'TXT' }), {
+          onMessage: () => false,
+          onRefusal: () => {},
+          onError: () => {
+            told.push(which);
+            giveUps[1 - which]();
+            resolve();
+          },
+        }),
+      );
+    });
+    await sleep(1);
+    transport.close();
+    await server.close();
+    assert.equal(told.length, 1);
   });
 
   it('one without queries is closed', async () => {

@@ -1,6 +1,6 @@
 /** The kernel's side where `ip` fails: what has been set up is remembered, and what is left is taken down. */
 import assert from 'node:assert/strict';
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, beforeEach, test } from 'node:test';
@@ -26,7 +26,9 @@ exit \${status:-0}
 `;
 writeFileSync(join(folder, 'ip'), IP);
 chmodSync(join(folder, 'ip'), 0o755);
-process.env.PATH = `${folder}:${process.env.PATH}`;
+// A folder of that name is no program, wherever it stands.
+mkdirSync(join(folder, 'first', 'ip'), { recursive: true });
+process.env.PATH = `${join(folder, 'first')}:${folder}:${process.env.PATH}`;
 // Not before: where its commands are is looked up as it is loaded.
 const { configureNetdev } = await import('#nat64d/control/netdev/index.js');
 
