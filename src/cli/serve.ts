@@ -2,6 +2,7 @@
 import type { GatewayConfig } from '../control/config/types.js';
 import { Gateway } from '../control/gateway.js';
 import { Heartbeat } from '../control/heartbeat.js';
+import { goBeforeHelpers } from '../control/helper-threads.js';
 import type { OpenedLog } from '../control/log.js';
 import { type Notifier, openNotifier, watchdogMs } from '../control/notify.js';
 import { EXIT_FAILURE, untilSignal } from './ending.js';
@@ -67,6 +68,7 @@ export async function serve(options: ServeOptions): Promise<number> {
     Heartbeat.start(log, notifier, watchdogMs(process.env)),
     Gateway.start(config, { log, clockRate, load }),
   ]);
+  goBeforeHelpers();
   if (process.env.NAT64D_TEST_HOOKS === '1') {
     process.on('SIGUSR2', () => gateway.killWorker(0, 'throw'));
     process.on('SIGALRM', () => gateway.killWorker(0, 'exit'));

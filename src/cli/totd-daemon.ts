@@ -5,6 +5,7 @@ import { parseConfig } from '../control/config/index.js';
 import { loadTotd, type TotdConfig, totdDns64, totdWarnings } from '../control/config/totd.js';
 import type { Dns64Config } from '../control/config/types.js';
 import type { Dns64 } from '../control/dns64/index.js';
+import { goBeforeHelpers } from '../control/helper-threads.js';
 import { findIdentity, type Identity } from '../control/identity.js';
 import { createPlainLog, type Log } from '../control/log.js';
 import { type NameServerConfig, prepareNameServer, startNameServer } from '../control/name-server.js';
@@ -21,6 +22,8 @@ import type { Options } from './totd-options.js';
  */
 export async function run(options: Options, stage: string): Promise<number> {
   process.title = 'totd';
+  // While there is a /proc.
+  goBeforeHelpers();
   const launcher = new LauncherPipe(stage);
   const log = createPlainLog(options.level, options.isForeground ? 'plain' : 'syslog', 'totd');
   const notifier = openNotifier(process.env.NOTIFY_SOCKET);
