@@ -30,8 +30,6 @@ export function goBeforeHelpers(): void {
   if (options.includes('v8-pool-size')) return;
   try {
     const nice = Math.min(getPriority() + LOWER_BY, constants.priority.PRIORITY_LOW);
-    for (const id of listThreads().slice(FIRST, FIRST + COUNT)) {
-      if (getPriority(Number(id)) < nice) setPriority(Number(id), nice);
-    }
+    for (const id of listThreads().slice(FIRST, FIRST + COUNT)) setPriority(Number(id), nice);
   } catch {}
 }

@@ -15,6 +15,7 @@ import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { CLIENT6, GatewayProcess, Lab, PUBLIC4, SERVER4 } from '../helpers/lab.js';
+import { lowerThreads } from '../helpers/niceness.js';
 import { fetchPeer } from '../helpers/peers.js';
 
 const TAYGA = fileURLToPath(new URL('../../../dist/bin/tayga.js', import.meta.url));
@@ -172,13 +173,14 @@ test('-r: a worker that dies in the chroot is replaced, HUP reads what is inside
   lab.ip(lab.gateway, 'route add 198.51.100.0/24 dev nat64');
   lab.ip(lab.server, 'route add 198.51.100.0/24 via 203.0.113.1');
   await logged('try, from');
-  // The line comes before the pidfile, and that before the chroot.
-  const root = () => (existsSync(pidfile) ? readlinkSync(`/proc/${pid()}/root`) : '');
+  // The line comes before the pidfile, that before what is in it, and all before the chroot.
+  const root = () => (existsSync(pidfile) && pid() > 0 ? readlinkSync(`/proc/${pid()}/root`) : '');
   for (let waited = 0; root() !== spool; waited += 20) {
     assert.ok(waited < 10_000, root());
     await sleep(20);
   }
   const id = pid();
+  assert.equal(lowerThreads(id), 4, "V8's threads go behind the main thread");
   assert.ok(await pings());
   process.kill(id, 'SIGUSR2');
   await logged('died (test hook');

@@ -68,6 +68,8 @@ test('V8 compiles and collects at a niceness of 5 more, and nothing else does', 
   // They may have had something to collect, but no password.
   assert.ok(ticksOf(pool, true) * 10 < ticksOf(pool, false));
   assert.ok(ticksOf(collecting, true) > 0);
+  const others = collecting.filter(({ id, nice }) => id !== pid && nice === NICE);
+  assert.ok(ticksOf(others, false) * 10 < ticksOf(collecting, true));
 });
 
 test('there is no niceness above 19', () => {
