@@ -2,7 +2,16 @@
 // [--no-tests]`. --clean always builds, for what is packed: no file of a source that is gone.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { fingerprint, forget, INPUTS, isFresh, prune, stamp, TEST_INPUTS } from './fingerprint.mjs';
@@ -145,6 +154,18 @@ async function buildProgram() {
   stamp(dist, print);
 }
 
+/**
+ * For `npx` in this folder, which has these links on its path. Those in its cache are made once and for all: where that was before there was
+ * a program, or when it was elsewhere, they lead nowhere.
+ */
+function linkPrograms() {
+  for (const name of PROGRAMS) {
+    const link = bin(name);
+    rmSync(link, { force: true });
+    symlinkSync(join('..', '..', 'dist', 'bin', `${name}.js`), link);
+  }
+}
+
 function buildTests() {
   const distTest = join(root, 'dist-test');
   const print = fingerprint(root, [...INPUTS, ...TEST_INPUTS]);
@@ -164,4 +185,5 @@ for (const folder of isClean ? ['dist', ...(isWithoutTests ? [] : ['dist-test'])
   rmSync(join(root, folder), { recursive: true, force: true });
 buildNative();
 await buildProgram();
+linkPrograms();
 if (!isWithoutTests) buildTests();
