@@ -110,30 +110,35 @@ interface IperfReport {
   error?: string;
 }
 
+export interface TcpLoad {
+  readonly streams: number;
+  readonly isFromServer: boolean;
+  /** Congestion control of the sender, as Linux calls it; CUBIC, which Linux has unless told, whatever this machine is set to. */
+  readonly congestion?: string | undefined;
+}
+
 /** Bits per second of TCP, as the receiver counts them. */
 export async function measureTcp(
   lab: Lab,
   running: Running,
   iperf: Peer,
-  streams: number,
-  isFromServer: boolean,
+  { streams, isFromServer, congestion = 'cubic' }: TcpLoad,
   seconds: number,
 ): Promise<number> {
   const program = join(iperf.root, 'usr/bin/iperf3');
   const args = ['-6', '-c', running.target, '-t', String(seconds), '-O', '1', '-J', '-P', String(streams)];
+  args.push('-C', congestion);
   if (isFromServer) args.push('-R');
-  // Now and then iperf3's client and server wait for each other at the end of a test, with nothing under way between them.
-  for (let tries = 1; tries <= 3; tries++) {
-    const { stdout } = await lab.runWith(iperf.env, lab.client, program, args, (seconds + 8) * 1000);
-    if (stdout === '') {
-      await sleep(1000);
-      continue;
-    }
-    const report = JSON.parse(stdout) as IperfReport;
-    if (report.error !== undefined) throw new Error(`iperf3: ${report.error}`);
-    return report.end.sum_received.bits_per_second;
-  }
-  throw new Error('iperf3 did not finish in time');
+  const { stdout, stderr } = await lab.runWith(iperf.env, lab.client, program, args, (seconds + 8) * 1000);
+  if (stdout === '') throw new Error(`iperf3 did not finish in time ${stderr}`);
+  const report = JSON.parse(stdout) as IperfReport;
+  if (report.error !== undefined) throw new Error(`iperf3: ${report.error}`);
+  return report.end.sum_received.bits_per_second;
+}
+
+/** Has iperf3 listen at the server. It tells of each second of each stream, and waits for ever where nobody reads that. */
+export function openIperf(lab: Lab, iperf: Peer): void {
+  lab.spawn(lab.server, join(iperf.root, 'usr/bin/iperf3'), ['-s'], iperf.env).stdout?.resume();
 }
 
 export interface LoadReport {

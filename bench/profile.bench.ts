@@ -11,7 +11,7 @@ import { Lab } from '../test/helpers/lab.js';
 import { fetchPeer, type Peer } from '../test/helpers/peers.js';
 import { nat64d, pin, type Running } from './contenders.js';
 import { drawFlames, type Flame } from './flame.js';
-import { GATEWAY_CPU, measureFlood, measureTcp, openSink } from './loads.js';
+import { GATEWAY_CPU, measureFlood, measureTcp, openIperf, openSink } from './loads.js';
 import { printTable, writeResults, writeText } from './report.js';
 
 const SECONDS = 4;
@@ -37,7 +37,8 @@ const LOADS: readonly ProfiledLoad[] = [
   {
     name: '1 TCP stream, to the server',
     file: 'profile-tcp-1',
-    run: (lab, running, iperf) => measureTcp(lab, running, iperf, 1, false, SECONDS),
+    run: (lab, running, iperf) =>
+      measureTcp(lab, running, iperf, { streams: 1, isFromServer: false }, SECONDS),
   },
 ];
 
@@ -51,7 +52,7 @@ const PARTS: readonly [part: string, innermost: boolean, pattern: RegExp][] = [
     /^(tun_chr_write_iter|ksys_write|do_writev|__x64_sys_writev?|writev?|__GI___libc_write)$/,
   ],
   ['reading from the device', false, /^(tun_chr_read_iter|ksys_read|__x64_sys_read|read)$/],
-  ['waiting for frames', false, /poll/],
+  ['waiting for frames', false, /poll|sched_yield|wait_awake|wait_readable/],
   ['other system calls', false, /^(do_syscall_64|entry_SYSCALL)/],
   ['verifying checksums', false, /^sum_ranges/],
   ['joining frames (JavaScript)', false, /coalesce\.ts/],
@@ -149,7 +150,7 @@ export async function run(): Promise<void> {
   try {
     lab.ip(lab.server, 'route add 10.64.0.0/12 via 203.0.113.1');
     await openSink(lab);
-    lab.spawn(lab.server, join(iperf.root, 'usr/bin/iperf3'), ['-s'], iperf.env);
+    openIperf(lab, iperf);
     for (const load of LOADS) {
       const nodeOptions = ['--perf-basic-prof', '--no-logfile-per-isolate', '--logfile=/dev/null'];
       const running = await nat64d(1, { nodeOptions }).start(lab);

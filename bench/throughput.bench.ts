@@ -2,7 +2,7 @@
  * What passes through the gateway, beside TAYGA and plain kernel IPv6 forwarding, in the same namespaces and the same run:
  * `npm run bench -- throughput`. Contenders take turns; the median of the runs counts, and the ratios are of medians.
  */
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Lab } from '../test/helpers/lab.js';
 import { fetchPeer, type Peer } from '../test/helpers/peers.js';
@@ -17,7 +17,9 @@ import {
   measureFlood,
   measurePing,
   measureTcp,
+  openIperf,
   openSink,
+  type TcpLoad,
 } from './loads.js';
 import { printTable, writeResults, writeText } from './report.js';
 import { median, quantile } from './statistics.js';
@@ -40,13 +42,35 @@ interface Load {
   measure(place: Place, running: Running): Promise<number>;
 }
 
-const tcp = (streams: number, isFromServer: boolean, target: string): Load => ({
-  name: `${streams} TCP stream${streams > 1 ? 's' : ''}, ${isFromServer ? 'from' : 'to'} the server`,
+const tcp = (load: TcpLoad, target: string): Load => ({
+  name: [
+    load.streams > 1 ? `${load.streams} TCP streams` : '1 TCP stream',
+    load.isFromServer ? 'from the server' : 'to the server',
+    ...(load.congestion === undefined ? [] : [load.congestion.toUpperCase()]),
+  ].join(', '),
   unit: 'Gb/s',
   target,
   measure: async ({ lab, iperf, seconds }, running) =>
-    (await measureTcp(lab, running, iperf, streams, isFromServer, seconds)) / 1e9,
+    (await measureTcp(lab, running, iperf, load, seconds)) / 1e9,
 });
+
+/** Both ways with CUBIC, which fills queues, and where the kernel has it loaded with BBR, which paces by the round trips it sees. */
+const tcpLoads = (): Load[] =>
+  [1, 8].flatMap((streams) =>
+    [undefined, ...(hasCongestionControl('bbr') ? ['bbr'] : [])].flatMap((congestion) =>
+      [false, true].map((isFromServer) =>
+        tcp(
+          { streams, isFromServer, congestion },
+          streams === 1 ? '4 x TAYGA, 0.6 x kernel' : '7 x TAYGA, 0.8 x kernel',
+        ),
+      ),
+    ),
+  );
+
+function hasCongestionControl(name: string): boolean {
+  const available = readFileSync('/proc/sys/net/ipv4/tcp_available_congestion_control', 'latin1');
+  return available.trim().split(' ').includes(name);
+}
 
 /** UDP with all threads of the contender on one CPU and the sender on the other. */
 const udp = (name: string, load: Flood, target?: string): Load => ({
@@ -78,10 +102,7 @@ const latency = (percentile: 'p50' | 'p99' | 'p99.9'): Load => ({
 });
 
 const LOADS: readonly Load[] = [
-  tcp(1, false, '4 x TAYGA, 0.6 x kernel'),
-  tcp(1, true, '4 x TAYGA, 0.6 x kernel'),
-  tcp(8, false, '7 x TAYGA, 0.8 x kernel'),
-  tcp(8, true, '7 x TAYGA, 0.8 x kernel'),
+  ...tcpLoads(),
   udp('UDP 64 B, bursts of 16 of a flow', { size: 64, flows: 16, burst: 16 }, '2.5 x TAYGA'),
   udp('UDP 64 B, each of another flow', { size: 64, flows: 60_000 }, '1.2 x TAYGA'),
   udp('UDP 512 B, bursts of 16 of a flow', { size: 512, flows: 16, burst: 16 }),
@@ -136,7 +157,7 @@ async function measureAll(
   try {
     lab.ip(lab.server, 'route add 10.64.0.0/12 via 203.0.113.1');
     await openSink(lab);
-    lab.spawn(lab.server, join(iperf.root, 'usr/bin/iperf3'), ['-s'], iperf.env);
+    openIperf(lab, iperf);
     lab.spawn(lab.server, LOADGEN, ['echo', '--port', String(ECHO_PORT)]);
     await sleep(300);
     for (let i = 1; i <= runs; i++) {

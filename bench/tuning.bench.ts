@@ -2,12 +2,11 @@
  * What each piece of tuning advice is worth: `npm run bench -- tuning`. The gateway as shipped beside itself with one thing changed,
  * in turn; and with frames as a network card delivers them, with and without the card's GRO.
  */
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Lab } from '../test/helpers/lab.js';
 import { fetchPeer, type Peer } from '../test/helpers/peers.js';
 import { type OursOptions, type Running, startNat64d } from './contenders.js';
-import { measureFlood, measureTcp, openSink } from './loads.js';
+import { measureFlood, measureTcp, openIperf, openSink } from './loads.js';
 import { printTable, writeResults } from './report.js';
 import { median } from './statistics.js';
 
@@ -37,7 +36,7 @@ const tcp = (streams: number): Load => ({
   name: `${streams} TCP stream${streams > 1 ? 's' : ''}`,
   unit: 'Gb/s',
   measure: async ({ lab, iperf, seconds }, running) =>
-    (await measureTcp(lab, running, iperf, streams, false, seconds)) / 1e9,
+    (await measureTcp(lab, running, iperf, { streams, isFromServer: false }, seconds)) / 1e9,
 });
 
 const udp = (name: string, load: Parameters<typeof measureFlood>[2]): Load => ({
@@ -139,7 +138,7 @@ export async function run({ runs, seconds }: { runs: number; seconds: number }):
     try {
       lab.ip(lab.server, 'route add 10.64.0.0/12 via 203.0.113.1');
       await openSink(lab);
-      lab.spawn(lab.server, join(iperf.root, 'usr/bin/iperf3'), ['-s'], iperf.env);
+      openIperf(lab, iperf);
       const samples = variants.map(() => loads.map((): number[] => []));
       for (let i = 1; i <= runs; i++) {
         for (const [v, variant] of variants.entries()) {

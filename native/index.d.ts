@@ -131,10 +131,12 @@ declare namespace native {
   ): number;
 
   /**
-   * Sleeps until `fd` is readable or has an error, for at most `timeoutUs` (0 to 1000 microseconds: nothing in this addon holds
+   * Waits until `fd` is readable or has an error, for at most `timeoutUs` (0 to 1000 microseconds: nothing in this addon holds
    * a thread for longer). Whether it is. For the moments between two frames of a stream, where a round of the event loop would cost more.
+   * @param isAwake does not sleep, which saves the time that waking up takes, but looks again and again; other threads that want the CPU
+   * have it in between
    */
-  function wait(fd: number, timeoutUs: number): boolean;
+  function wait(fd: number, timeoutUs: number, isAwake: boolean): boolean;
 
   /**
    * Writes `count` frames, one write each. `list` holds, for each frame in turn: the number of its pieces (1 to 64), then

@@ -2,8 +2,10 @@
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdint.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "addon.h"
@@ -130,17 +132,38 @@ napi_value write_burst(napi_env env, napi_callback_info info) {
   return integer_value(env, count - refusals);
 }
 
+static int64_t now_us(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000;
+}
+
+/* Looks again and again, and lets whoever else wants this CPU have it in between. */
+static bool wait_awake(struct pollfd *one, int64_t timeout_us) {
+  int64_t end_us = now_us() + timeout_us;
+  while (poll(one, 1, 0) <= 0) {
+    if (now_us() >= end_us) return false;
+    sched_yield();
+  }
+  return true;
+}
+
+static bool wait_asleep(struct pollfd *one, int64_t timeout_us) {
+  struct timespec timeout = {.tv_nsec = timeout_us * 1000};
+  return ppoll(one, 1, &timeout, NULL) > 0;
+}
+
 napi_value wait_readable(napi_env env, napi_callback_info info) {
-  napi_value values[2];
+  napi_value values[3];
   int fd;
   int64_t timeout_us;
-  if (!arguments(env, info, 2, values) || !descriptor_argument(env, values[0], &fd) ||
-      !integer_argument(env, values[1], "timeoutUs", 0, MAX_WAIT_US, &timeout_us)) {
+  bool awake;
+  if (!arguments(env, info, 3, values) || !descriptor_argument(env, values[0], &fd) ||
+      !integer_argument(env, values[1], "timeoutUs", 0, MAX_WAIT_US, &timeout_us) ||
+      !boolean_argument(env, values[2], "isAwake", &awake)) {
     return NULL;
   }
-  struct pollfd one = {.fd = fd, .events = POLLIN};
-  struct timespec timeout = {.tv_nsec = timeout_us * 1000};
   /* An error is something to read too: the read tells what it is. */
-  bool is_readable = ppoll(&one, 1, &timeout, NULL) > 0;
-  return boolean_value(env, is_readable);
+  struct pollfd one = {.fd = fd, .events = POLLIN};
+  return boolean_value(env, awake ? wait_awake(&one, timeout_us) : wait_asleep(&one, timeout_us));
 }

@@ -48,6 +48,10 @@ const FRAMES_PER_TURN = 1024;
 const BURSTS_PER_TURN = 64;
 /** How long the next frame of a stream is waited for on the spot: about what a round of the event loop costs, several times over. */
 const WAIT_US = 100;
+/** Super-frames of a turn and the one before it that make a bulk stream. */
+const BULK_SUPER_FRAMES = 8;
+/** After so long the event loop gets its turn where one comes. */
+const BULK_TURN_MS = 2;
 /** Frames of a turn that make the next one a sparse one. */
 const SPARSE_FRAMES = 2;
 const ANSWERS_PER_BURST = 1024;
@@ -85,6 +89,8 @@ export class Loop {
   readonly #refused = new Int32Array(new SharedArrayBuffer(8));
   /** The last turn had hardly a frame. */
   #isSparse = true;
+  /** How many super-frames had come when the last turn began. */
+  #superFrames = 0;
   /** Numbers of the held hosts that have their answer. */
   readonly #released: number[] = [];
   readonly #takeAnswer = (host: Address6, answer: number) => {
@@ -163,15 +169,28 @@ export class Loop {
    *
    * Where frames come one at a time, the read that finds the queue empty is worth more behind the write than before it: the frame
    * is on its way sooner, and an answer that it caused on this very machine is found at once.
+   *
+   * Where super-frames come in a row, the next frame is waited for awake. A bulk stream has few of them under way, and who paces by round trips
+   * (BBR) sends less for every one that takes longer.
    */
   serve(): void {
+    const { counters } = this.#ctx;
+    const bulkAt = this.#superFrames + BULK_SUPER_FRAMES;
+    this.#superFrames = counters[SUPER_FRAMES_IN] as number;
+    let endMs = 0;
     let frames = 0;
     for (let bursts = 0; bursts < BURSTS_PER_TURN && frames < FRAMES_PER_TURN; bursts++) {
       const most = this.#isSparse && bursts < SPARSE_FRAMES ? 1 : BURST_FRAMES;
       const n = this.#burst(most);
       frames += n;
+      const isBulk = (counters[SUPER_FRAMES_IN] as number) >= bulkAt;
       // What was not filled has emptied the queue.
-      if (n < most && (frames === 0 || !this.#wait(this.#fd, WAIT_US))) break;
+      if (n < most && (frames === 0 || !this.#wait(this.#fd, WAIT_US, isBulk))) break;
+      if (!isBulk) continue;
+      // Each wait may have lent the CPU to another thread for milliseconds.
+      const nowMs = performance.now();
+      if (endMs === 0) endMs = nowMs + BULK_TURN_MS;
+      else if (nowMs > endMs) break;
     }
     this.#isSparse = frames <= SPARSE_FRAMES;
   }

@@ -26,8 +26,8 @@ export class Device implements FrameIo {
     return taken.length;
   };
 
-  readonly wait: FrameIo['wait'] = () => {
-    this.asked.push('wait');
+  readonly wait: FrameIo['wait'] = (_fd, _timeoutUs, isAwake) => {
+    this.asked.push(isAwake ? 'wait awake' : 'wait');
     return this.frames.length > 0;
   };
 

@@ -5,6 +5,7 @@ import { readCounters } from '#nat64d/shm/counters.js';
 import { ANSWER_NETWORK_FULL, ANSWER_REFUSED, HostRing } from '#nat64d/shm/host-ring.js';
 import { HostTable } from '#nat64d/shm/host-table.js';
 import { beatWord, CLOCK, epochWord } from '#nat64d/shm/shared-state.js';
+import { GSO_TCPV6, VNET_GSO_TYPE, VNET_HEADER } from '#nat64d/wire/vnet.js';
 import { Device } from '../../helpers/device.js';
 import { address6, HOST6 } from '../../helpers/harness.js';
 import { bytes, icmp, ipv6, udp } from '../../helpers/packet.js';
@@ -33,6 +34,64 @@ test('a readable queue that has nothing is not waited for', () => {
   const { loop, close } = serve(device);
   loop.serve();
   assert.deepEqual(device.asked, ['read 1']);
+  close();
+});
+
+/** A device all of whose frames are super-frames while `isSuper` says so. */
+function superDevice(isSuper: () => boolean): Device {
+  const device = new Device([]);
+  const { read } = device;
+  return Object.assign(device, {
+    read: (...words: Parameters<typeof read>) => {
+      const n = read(...words);
+      const [, ring, , , , offsets] = words;
+      for (let i = 0; i < n && isSuper(); i++)
+        ring[(offsets[2 * i] as number) - VNET_HEADER + VNET_GSO_TYPE] = GSO_TCPV6;
+      return n;
+    },
+  });
+}
+
+test('the next frame is waited for awake where eight super-frames came in this turn and the one before', () => {
+  let isSuper = false;
+  const device = superDevice(() => isSuper);
+  const { loop, close } = serve(device);
+  for (const [superFrames, others, expected] of [
+    [0, 9, 'wait'],
+    [7, 0, 'wait'],
+    [1, 0, 'wait awake'],
+    [7, 0, 'wait awake'],
+    [0, 1, 'wait'],
+    [8, 0, 'wait awake'],
+    [0, 1, 'wait awake'],
+    [0, 1, 'wait'],
+  ] as const) {
+    isSuper = superFrames > 0;
+    device.asked.length = 0;
+    device.frames.push(...Array.from({ length: superFrames + others }, echo));
+    loop.serve();
+    assert.deepEqual(
+      device.asked.filter((asked) => asked.startsWith('wait')),
+      [expected],
+      `${superFrames} super-frames, ${others} others`,
+    );
+  }
+  close();
+});
+
+test('a bulk turn whose waits lend the CPU to others ends after some milliseconds', () => {
+  const device = superDevice(() => true);
+  const wait = (_fd: number, _timeoutUs: number, isAwake: boolean) => {
+    // What a yield may take.
+    if (isAwake) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3);
+    return device.frames.push(echo()) > 0;
+  };
+  const { loop, count, close } = serve(Object.assign(device, { wait }));
+  device.frames.push(...Array.from({ length: 8 }, echo));
+  loop.serve();
+  // Two sparse reads, the rest of the eight, and what came with two waits.
+  assert.equal(count()['frames-in-v6'], 9);
+  assert.equal(device.frames.length, 1, 'left for the next turn');
   close();
 });
 

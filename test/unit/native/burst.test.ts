@@ -255,3 +255,18 @@ test('two queues of one device are read by themselves', async () => {
   assert.ok(got[0]!.length > 0 && got[1]!.length > 0, 'both queues carry flows');
   assert.deepEqual(got.flat().sort(), sent.sort());
 });
+
+for (const isAwake of [false, true]) {
+  test(`waits for a frame ${isAwake ? 'awake' : 'asleep'}: for as long as it was told, or until there is one`, async () => {
+    const link = openLink();
+    const { fd, far } = link;
+    for (const timeoutUs of [0, 1000]) {
+      const startNs = process.hrtime.bigint();
+      assert.equal(native.wait(fd, timeoutUs, isAwake), false);
+      assert.ok(process.hrtime.bigint() - startNs >= BigInt(timeoutUs) * 1000n - 1000n, 'it has waited');
+    }
+    await sendUdp(far, ['one']);
+    assert.equal(native.wait(fd, 0, isAwake), true);
+    close(link);
+  });
+}

@@ -190,7 +190,7 @@ const TABLE: Record<string, Row> = {
     kinds: ['fd', 'bytes', 'whole', 'whole', 'whole', 'words', 'whole'],
     good: () => [queue.fd, ring, 0, BYTES, 80, new Int32Array(16), 8],
   },
-  wait: { call: native.wait, kinds: ['fd', 'whole'], good: () => [queue.fd, 0] },
+  wait: { call: native.wait, kinds: ['fd', 'whole', 'flag'], good: () => [queue.fd, 0, true] },
   write: {
     call: native.write,
     kinds: ['fd', 'bytes', 'words', 'whole', 'words'],
