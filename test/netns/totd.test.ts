@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Lab } from '../helpers/lab.js';
 import { fetchBind } from '../helpers/name-servers.js';
-import { lowerThreads } from '../helpers/niceness.js';
+import { helpersStepBack } from '../helpers/niceness.js';
 
 const TOTD = fileURLToPath(new URL('../../../dist/bin/totd.js', import.meta.url));
 const PREFIX = '2001:dead:beef:1264::';
@@ -158,7 +158,7 @@ test('-t: the configuration is read inside the chroot, and again at SIGHUP, with
   assert.equal(started.status, 0, started.stderr);
   const id = pid();
   assert.equal((await lab.run(lab.gateway, 'readlink', [`/proc/${id}/root`])).stdout.trim(), root);
-  assert.equal(lowerThreads(id), 4, "V8's threads go behind the main thread");
+  await helpersStepBack(id);
   const ask = async () => (await dig(`@${GATEWAY6}`, 'AAAA', 'www.article.example'))[0];
   assert.equal(await ask(), `${PREFIX}c000:250`);
   writeFileSync(inside, text.replace(PREFIX, '2001:db8:64::'));
