@@ -127,8 +127,7 @@ export async function measureTcp(
 ): Promise<number> {
   const program = join(iperf.root, 'usr/bin/iperf3');
   const args = ['-6', '-c', running.target, '-t', String(seconds), '-O', '1', '-J', '-P', String(streams)];
-  args.push('-C', congestion);
-  if (isFromServer) args.push('-R');
+  args.push('-C', congestion, ...(isFromServer ? ['-R'] : []));
   const { stdout, stderr } = await lab.runWith(iperf.env, lab.client, program, args, (seconds + 8) * 1000);
   if (stdout === '') throw new Error(`iperf3 did not finish in time ${stderr}`);
   const report = JSON.parse(stdout) as IperfReport;

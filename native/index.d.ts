@@ -133,8 +133,8 @@ declare namespace native {
   /**
    * Waits until `fd` is readable or has an error, for at most `timeoutUs` (0 to 1000 microseconds: nothing in this addon holds
    * a thread for longer). Whether it is. For the moments between two frames of a stream, where a round of the event loop would cost more.
-   * @param isAwake does not sleep, which saves the time that waking up takes, but looks again and again; other threads that want the CPU
-   * have it in between
+   * @param isAwake does not sleep, which saves the time that waking up takes, but looks again and again, and lends the CPU in between to
+   * other threads that want it: they may keep it for milliseconds
    */
   function wait(fd: number, timeoutUs: number, isAwake: boolean): boolean;
 
