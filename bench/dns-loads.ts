@@ -1,9 +1,10 @@
 /** Loads on a name server: dnsperf, queries in batches (dnsperf takes as much CPU as the servers), and new IPv6 hosts of the gateway beside it. */
 import { writeFileSync } from 'node:fs';
+import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { type Lab, SERVER4, under } from '../test/helpers/lab.js';
 import { fetchPeer, type Peer } from '../test/helpers/peers.js';
-import { AUTHORITY_CPU, type NameServer } from './dns-contenders.js';
+import { AUTHORITY_CPU, type NameServer, SERVER_CPU } from './dns-contenders.js';
 import { cpuSeconds, ECHO_PORT, LOADGEN } from './loads.js';
 
 /** Names that are asked again and again. */
@@ -27,6 +28,28 @@ export interface DnsFigures {
   /** Of the server, for each query. */
   readonly cpuUs: number;
   readonly lostPerCent: number;
+  /** How busy the core was that the load came from; where that is 100 %, it was the limit and not the server. */
+  readonly loadBusyPerCent: number;
+}
+
+/** Milliseconds that the load's core has spent, and those of them with something to do. */
+function loadCore(): { all: number; busy: number } {
+  const times = cpus()[Number(AUTHORITY_CPU)]?.times;
+  if (times === undefined) throw new Error(`CPU ${AUTHORITY_CPU} is not there`);
+  const all = times.user + times.nice + times.sys + times.irq + times.idle;
+  return { all, busy: all - times.idle };
+}
+
+/** Takes half of the server's core: a program of the same niceness that never waits. */
+export function spin(lab: Lab): { stop(): Promise<void> } {
+  const child = lab.spawn(lab.gateway, 'taskset', ['-c', SERVER_CPU, 'sh', '-c', 'while :; do :; done']);
+  const ended = new Promise<void>((resolve) => child.once('close', () => resolve()));
+  return {
+    stop() {
+      child.kill('SIGKILL');
+      return ended;
+    },
+  };
 }
 
 /** Writes a data file of dnsperf. */
@@ -58,9 +81,11 @@ export async function load(
   words.push('-c', CLIENTS, '-T', 1, '-q', OUTSTANDING, '-t', 2);
   if (rate !== undefined) words.push('-Q', Math.round(rate));
   const args = ['-c', AUTHORITY_CPU, join(peer.root, 'usr/bin/dnsperf'), ...words.map(String)];
+  const core = loadCore();
   const before = cpuSeconds(server.pid);
   const { stdout, stderr } = await lab.runWith(peer.env, lab.gateway, 'taskset', args, (seconds + 15) * 1000);
   const spent = cpuSeconds(server.pid) - before;
+  const { all, busy } = loadCore();
   const figure = (name: string) => {
     const found = new RegExp(`${name}: +([0-9.]+)`).exec(stdout)?.[1];
     if (found === undefined) throw new Error(`dnsperf: ${stdout}${stderr}`);
@@ -72,6 +97,7 @@ export async function load(
     perSec: figure('Queries per second'),
     cpuUs: (spent / completed) * 1e6,
     lostPerCent: (figure('Queries lost') / figure('Queries sent')) * 100,
+    loadBusyPerCent: (100 * (busy - core.busy)) / (all - core.all),
   };
 }
 
