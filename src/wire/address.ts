@@ -33,24 +33,44 @@ const DOT = 0x2e;
 const COLON = 0x3a;
 const ZERO = 0x30;
 
+/** Longer than any text of an address. */
+const MAX_TEXT = 64;
+const scratch = new Uint8Array(MAX_TEXT);
+
+/** The text's characters in `scratch`. Returns how many, or 0 where an address cannot have so many, or such. */
+function toScratch(text: string): number {
+  if (text.length > MAX_TEXT) return 0;
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code > 0x7f) return 0;
+    scratch[i] = code;
+  }
+  return text.length;
+}
+
 /** Reads dotted-quad text. Leading zeros are refused: some systems take them for octal. Null if it is no address. */
 export function parseAddress4(text: string): number | null {
-  const end = text.length;
+  const address = readAddress4(scratch, 0, toScratch(text));
+  return address < 0 ? null : address;
+}
+
+/** The same of the ASCII text in the bytes from `start` to `end` (exclusive), without garbage; -1 if it is no address. */
+export function readAddress4(text: Uint8Array, start: number, end: number): number {
   let address = 0;
-  let at = 0;
+  let at = start;
   for (let part = 0; part < 4; part++) {
-    if (part > 0 && text.charCodeAt(at++) !== DOT) return null;
-    const start = at;
+    if (part > 0 && (at === end || text[at++] !== DOT)) return -1;
+    const first = at;
     let octet = 0;
-    for (; at < end && at < start + 3; at++) {
-      const digit = text.charCodeAt(at) - ZERO;
+    for (; at < end && at < first + 3; at++) {
+      const digit = (text[at] as number) - ZERO;
       if (digit < 0 || digit > 9) break;
       octet = octet * 10 + digit;
     }
-    if (at === start || octet > 255 || (at > start + 1 && text.charCodeAt(start) === ZERO)) return null;
+    if (at === first || octet > 255 || (at > first + 1 && text[first] === ZERO)) return -1;
     address = address * 256 + octet;
   }
-  return at === end ? address : null;
+  return at === end ? address : -1;
 }
 
 /** Dotted-quad text of an IPv4 address, signed or unsigned. */
@@ -65,54 +85,64 @@ function hexDigit(code: number): number {
   return letter >= 0x61 && letter <= 0x66 ? letter - 0x61 + 10 : -1;
 }
 
-/** The groups of the address that is being read: no list for each of a file's million. */
 const groups = new Uint16Array(8);
+const parsed = new Int32Array(4);
 
 /** Reads an IPv6 address in any form of RFC 4291 section 2.2 (no zone, no brackets). Null if it is no address. */
 export function parseAddress6(text: string): Address6 | null {
-  const end = text.length;
+  if (!readAddress6(scratch, 0, toScratch(text), parsed)) return null;
+  return [parsed[0] as number, parsed[1] as number, parsed[2] as number, parsed[3] as number];
+}
+
+/**
+ * The same of the ASCII text in the bytes from `start` to `end` (exclusive), without garbage.
+ * @param words gets the address: four signed words, most significant first
+ * @returns false if it is no address; `words` is as it was then
+ */
+export function readAddress6(text: Uint8Array, start: number, end: number, words: Int32Array): boolean {
   let count = 0;
   /** Number of groups before the `::`. */
   let gap = -1;
-  let at = 0;
-  if (text.startsWith('::')) {
+  let at = start;
+  if (end - start >= 2 && text[start] === COLON && text[start + 1] === COLON) {
     gap = 0;
-    at = 2;
+    at += 2;
   }
   while (at < end) {
     // As many as there can be, and yet there is more.
-    if (count === groups.length) return null;
-    const start = at;
+    if (count === groups.length) return false;
+    const first = at;
     let group = 0;
-    for (; at < end && at < start + 4; at++) {
-      const digit = hexDigit(text.charCodeAt(at));
+    for (; at < end && at < first + 4; at++) {
+      const digit = hexDigit(text[at] as number);
       if (digit < 0) break;
       group = group * 16 + digit;
     }
-    if (text.charCodeAt(at) === DOT) {
+    if (at < end && text[at] === DOT) {
       // The last 32 bits may be an IPv4 address.
-      const ipv4 = parseAddress4(text.slice(start));
-      if (ipv4 === null || count > groups.length - 2) return null;
+      const ipv4 = readAddress4(text, first, end);
+      if (ipv4 < 0 || count > groups.length - 2) return false;
       groups[count++] = ipv4 >>> 16;
       groups[count++] = ipv4;
       break;
     }
-    if (at === start) return null;
+    if (at === first) return false;
     groups[count++] = group;
     if (at === end) break;
-    if (text.charCodeAt(at++) !== COLON || at === end) return null;
-    if (text.charCodeAt(at) !== COLON) continue;
-    if (gap >= 0) return null;
+    if (text[at++] !== COLON || at === end) return false;
+    if (text[at] !== COLON) continue;
+    if (gap >= 0) return false;
     gap = count;
     at++;
   }
   // RFC 4291: "::" stands for one or more groups.
-  if (gap < 0 ? count !== groups.length : count === groups.length) return null;
+  if (gap < 0 ? count !== groups.length : count === groups.length) return false;
   if (gap >= 0) {
     groups.copyWithin(groups.length - (count - gap), gap, count);
     groups.fill(0, gap, groups.length - (count - gap));
   }
-  return [wordAt(0), wordAt(2), wordAt(4), wordAt(6)];
+  for (let i = 0; i < words.length; i++) words[i] = wordAt(2 * i);
+  return true;
 }
 
 function wordAt(group: number): number {

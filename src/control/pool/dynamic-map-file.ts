@@ -1,60 +1,75 @@
 /** The format of dynamic.map, which is TAYGA's: a map a line. */
-import { formatAddress4, formatAddress6, parseAddress4, parseAddress6 } from '../../wire/address.js';
+import { formatAddress4, formatAddress6, readAddress4, readAddress6 } from '../../wire/address.js';
 import type { LineProblem, PoolEntry } from './dynamic-pool.js';
 import type { StoredEntries } from './stored-entries.js';
 
 const BLOCK_CHARS = 1 << 16;
+const TAB = 0x09;
+const NEWLINE = 0x0a;
+const ZERO = 0x30;
+/** Of a time in seconds. */
+const MAX_DIGITS = 12;
+
+const host = new Int32Array(4);
 
 /**
  * Reads comment lines, and lines of IPv4 address, IPv6 address and unix seconds of last use, split by blanks. A damaged line is
  * reported, and the good ones are added to `entries`.
+ * @param text Latin-1
  * @param firstLine the number of the text's first line
  * @returns the number of the line behind the text's last one
  */
 export function parseEntries(
-  text: string,
+  text: Buffer,
   entries: StoredEntries,
   problems: LineProblem[],
-  firstLine = 1,
+  firstLine: number,
 ): number {
   let line = firstLine;
   for (let start = 0; start < text.length; line++) {
-    const newline = text.indexOf('\n', start);
+    const newline = text.indexOf(NEWLINE, start);
     const end = newline < 0 ? text.length : newline;
-    const raw = text.slice(start, end);
-    start = end + 1;
     // As it is written; another program may have written it otherwise.
-    if (readWritten(raw, line, entries) || readWords(wordsOf(raw), line, entries)) continue;
-    if (wordsOf(raw).length > 0)
-      problems.push({ line, message: 'not an IPv4 address, an IPv6 address and a time in seconds' });
+    if (!readWritten(text, start, end, line, entries)) {
+      const words = text.toString('latin1', start, end).split('#', 1)[0]?.match(/\S+/g) ?? [];
+      const plain = Buffer.from(words.join('\t'), 'latin1');
+      if (words.length > 0 && !readWritten(plain, 0, plain.length, line, entries))
+        problems.push({ line, message: 'not an IPv4 address, an IPv6 address and a time in seconds' });
+    }
+    start = end + 1;
   }
   return line;
 }
 
-function wordsOf(raw: string): string[] {
-  return raw.split('#', 1)[0]?.match(/\S+/g) ?? [];
-}
-
-/** A line of `formatEntries`, without a list of its words: there may be a million. */
-function readWritten(raw: string, line: number, entries: StoredEntries): boolean {
-  const first = raw.indexOf('\t');
-  const second = raw.indexOf('\t', first + 1);
-  if (first < 0 || second < 0) return false;
-  return readEntry(raw.slice(0, first), raw.slice(first + 1, second), raw.slice(second + 1), line, entries);
-}
-
-function readWords(words: readonly string[], line: number, entries: StoredEntries): boolean {
-  const [v4, v6, seconds] = words;
-  if (v4 === undefined || v6 === undefined || seconds === undefined || words.length > 3) return false;
-  return readEntry(v4, v6, seconds, line, entries);
-}
-
-function readEntry(v4: string, v6: string, seconds: string, line: number, entries: StoredEntries): boolean {
-  const ipv4 = parseAddress4(v4);
-  const host = parseAddress6(v6);
-  if (ipv4 === null || host === null || !/^[0-9]{1,12}$/.test(seconds)) return false;
-  entries.push(line, ipv4, host, Number(seconds));
+/** A line of `formatEntries`, without garbage: there may be a million. */
+function readWritten(
+  text: Buffer,
+  start: number,
+  end: number,
+  line: number,
+  entries: StoredEntries,
+): boolean {
+  const first = tabIn(text, start, end);
+  const second = tabIn(text, first + 1, end);
+  const ipv4 = readAddress4(text, start, first);
+  if (ipv4 < 0 || !readAddress6(text, first + 1, second, host)) return false;
+  const digits = end - second - 1;
+  if (digits < 1 || digits > MAX_DIGITS) return false;
+  let seconds = 0;
+  for (let at = second + 1; at < end; at++) {
+    const digit = (text[at] as number) - ZERO;
+    if (digit < 0 || digit > 9) return false;
+    seconds = seconds * 10 + digit;
+  }
+  entries.push(line, ipv4, host, seconds);
   return true;
+}
+
+/** Where the next tab is; `end` where there is none. */
+function tabIn(text: Buffer, start: number, end: number): number {
+  let at = start;
+  while (at < end && text[at] !== TAB) at++;
+  return at;
 }
 
 /** The text of a file, in pieces of about 64 KiB. @param clockOffsetSec unix time less the gateway's clock */

@@ -40,9 +40,12 @@ import { StoredEntries } from './stored-entries.js';
 
 /** A journal shorter than this is not worth a compaction, nor is one shorter than half of dynamic.map. */
 const LONG_JOURNAL_BYTES = 1 << 20;
-/** Read at a time: no more than the file has, which is little on most gateways. */
-const BLOCK_BYTES = 1 << 22;
-const LEAST_BYTES = 1 << 12;
+/** Read at a time. */
+const BLOCK_BYTES = 1 << 16;
+/** Of a map: `0.0.0.0 :: 0` and the end of the line. */
+const LEAST_LINE_BYTES = 13;
+/** That room is made for before they are read. */
+const MOST_LINES = 1 << 20;
 /** Makes what was written of a line before it none of three words, and so none. */
 const TORN = '\t?\n';
 
@@ -209,34 +212,36 @@ const oldOf = (file: string) => `${file}.journal.old`;
 
 /** Reads all there is of a dynamic.map and its journals. Missing files are empty ones. Throws where one cannot be read. */
 export function readMaps(file: string): StoreContent {
-  const old = readFile(oldOf(file));
-  const journal = readFile(journalOf(file));
   const problems: (LineProblem & { file: string })[] = [];
-  const note = (found: readonly LineProblem[], where: string) => {
-    for (const problem of found) problems.push({ ...problem, file: where });
-  };
-  const base = new StoredEntries();
+  const journals = [oldOf(file), journalOf(file)];
+  const entries = new StoredEntries(mostLines(file, ...journals));
+  readLines(file, entries, problems);
+  const later = new StoredEntries(mostLines(...journals));
+  for (const journal of journals) readLines(journal, later, problems, { isJournal: true });
+  override(entries, later);
+  return { entries, problems };
+}
+
+/** More than these files can have, and no more than is worth the room. */
+function mostLines(...files: string[]): number {
+  const sizes = files.map((file) => statSync(file, { throwIfNoEntry: false })?.size ?? 0);
+  const sum = sizes.reduce((total, size) => total + size, 0);
+  return Math.min(Math.ceil(sum / LEAST_LINE_BYTES), MOST_LINES);
+}
+
+/** Adds what the lines of a file say. A last line of a journal that was never finished does not count: its map was never published. */
+function readLines(
+  file: string,
+  entries: StoredEntries,
+  problems: (LineProblem & { file: string })[],
+  { isJournal = false } = {},
+): void {
   const found: LineProblem[] = [];
   let line = 1;
-  let rest = '';
-  for (const block of blocksOf(file)) {
-    const text = rest + block;
-    const whole = wholeLines(text);
-    line = parseEntries(whole, base, found, line);
-    rest = text.slice(whole.length);
+  for (const { text, isWhole } of blocksOf(file)) {
+    if (isWhole || !isJournal) line = parseEntries(text, entries, found, line);
   }
-  parseEntries(rest, base, found, line);
-  note(found, file);
-  const later = new StoredEntries();
-  for (const [text, where] of [
-    [old, oldOf(file)],
-    [journal, journalOf(file)],
-  ] as const) {
-    const problemsThere: LineProblem[] = [];
-    parseEntries(wholeLines(text), later, problemsThere);
-    note(problemsThere, where);
-  }
-  return { entries: override(base, later), problems };
+  for (const problem of found) problems.push({ ...problem, file });
 }
 
 function readFile(file: string): string {
@@ -248,8 +253,11 @@ function readFile(file: string): string {
   }
 }
 
-/** The text of a file in pieces, for it may be longer than any text; none where it is missing. */
-function* blocksOf(file: string): Generator<string> {
+/**
+ * The text of a file in blocks of whole lines, and what stands behind the last of them. There is none where the file is missing. A block
+ * is overwritten with the next one.
+ */
+function* blocksOf(file: string): Generator<{ text: Buffer; isWhole: boolean }> {
   let descriptor: number;
   try {
     descriptor = openSync(file, 'r');
@@ -258,40 +266,47 @@ function* blocksOf(file: string): Generator<string> {
     throw error;
   }
   try {
-    const bytes = Buffer.allocUnsafe(
-      Math.min(BLOCK_BYTES, Math.max(fstatSync(descriptor).size, LEAST_BYTES)),
-    );
-    for (let n = readSync(descriptor, bytes); n > 0; n = readSync(descriptor, bytes)) {
-      yield bytes.toString('latin1', 0, n);
+    let bytes = Buffer.allocUnsafeSlow(BLOCK_BYTES);
+    let used = 0;
+    for (;;) {
+      const n = readSync(descriptor, bytes, used, bytes.length - used, null);
+      if (n === 0) break;
+      used += n;
+      const whole = bytes.subarray(0, used).lastIndexOf('\n') + 1;
+      if (whole > 0) yield { text: bytes.subarray(0, whole), isWhole: true };
+      bytes.copyWithin(0, whole, used);
+      used -= whole;
+      // A line that is longer than any good one.
+      if (used === bytes.length) bytes = Buffer.concat([bytes], 2 * bytes.length);
     }
+    if (used > 0) yield { text: bytes.subarray(0, used), isWhole: false };
   } finally {
     closeSync(descriptor);
   }
 }
 
-/** Without a last line that was never finished: its map was never published. */
+/** Without a last line that was never finished. */
 function wholeLines(text: string): string {
   return text.slice(0, text.lastIndexOf('\n') + 1);
 }
 
-/** What `later` says of an address or a host takes the place of all before it about either. */
-function override(base: StoredEntries, later: StoredEntries): StoredEntries {
-  if (later.length === 0) return base;
-  const addresses = new Set<number>();
-  const hosts = new HostIndex(2 ** Math.ceil(Math.log2(later.length)));
-  const isLast: boolean[] = [];
+/** Adds `later`: what it says of an address or a host takes the place of all before it about either. */
+function override(entries: StoredEntries, later: StoredEntries): void {
+  if (later.length === 0) return;
+  const size = 2 ** Math.ceil(Math.log2(later.length));
+  const addresses = new HostIndex(size);
+  const hosts = new HostIndex(size);
+  const isLast = new Uint8Array(later.length);
   for (let i = later.length - 1; i >= 0; i--) {
-    const ipv4 = later.ipv4At(i);
-    const host = later.hostAt(i);
-    const isNewHost = hosts.find(host) < 0;
-    isLast.push(isNewHost && !addresses.has(ipv4));
-    addresses.add(ipv4);
-    if (isNewHost) hosts.add(host, i);
+    const isNewAddress = addresses.add(keyOf(later.ipv4At(i)), i);
+    const isNewHost = hosts.add(later.hostAt(i), i);
+    if (isNewAddress && isNewHost) isLast[i] = 1;
   }
-  const entries = new StoredEntries();
-  for (let i = 0; i < base.length; i++) {
-    if (!addresses.has(base.ipv4At(i)) && hosts.find(base.hostAt(i)) < 0) entries.pushFrom(base, i);
-  }
-  for (let i = 0; i < later.length; i++) if (isLast[later.length - 1 - i]) entries.pushFrom(later, i);
-  return entries;
+  entries.keep((i) => addresses.find(keyOf(entries.ipv4At(i))) < 0 && hosts.find(entries.hostAt(i)) < 0);
+  for (let i = 0; i < later.length; i++) if (isLast[i] === 1) entries.pushFrom(later, i);
+}
+
+/** An IPv4 address as an index of hosts takes it. */
+function keyOf(ipv4: number): Address6 {
+  return [0, 0, 0, ipv4 | 0];
 }

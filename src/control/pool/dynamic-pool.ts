@@ -236,38 +236,40 @@ export class DynamicPool {
     for (let i = 0; i < stored.length; i++) latestSec = Math.max(latestSec, stored.lastUsedAt(i));
     const isClockWrong = latestSec > unixNowSec;
     const ageSec = (i: number) => (isClockWrong ? lifetimeSec + 1 : unixNowSec - stored.lastUsedAt(i));
-    const taken = new Int32Array(stored.length);
-    let count = 0;
+    const resting = new Int32Array(stored.length);
+    let restingCount = 0;
     for (let i = 0; i < stored.length; i++) {
       const ipv4 = stored.ipv4At(i);
       const host = stored.hostAt(i);
       const index = ipv4 - pool4.address;
+      // Of two lines for one address or host the first counts.
       const problem = !prefix4Contains(pool4, ipv4)
         ? `${formatAddress4(ipv4)} lies outside the pool`
         : this.#state[index] !== STATE_FREE
           ? `${formatAddress4(ipv4)} stands twice`
           : this.#free.isTaken(index)
             ? `${formatAddress4(ipv4)} is reserved or explicitly mapped`
-            : this.#hosts.find(host) >= 0
-              ? `${formatAddress6(host)} stands twice`
-              : undefined;
+            : ageSec(i) > dormantSec
+              ? ''
+              : this.#hosts.add(host, index)
+                ? undefined
+                : `${formatAddress6(host)} stands twice`;
       if (problem !== undefined) {
-        problems.push({ line: stored.lineAt(i), message: problem });
+        if (problem !== '') problems.push({ line: stored.lineAt(i), message: problem });
         continue;
       }
-      if (ageSec(i) > dormantSec) continue;
-      this.#hosts.add(host, index);
       this.#free.take(index);
-      this.#state[index] = STATE_DORMANT;
-      taken[count++] = i;
+      if (ageSec(i) <= lifetimeSec) {
+        this.#goLive(index, host, nowSec - ageSec(i), nowSec);
+      } else {
+        this.#state[index] = STATE_DORMANT;
+        resting[restingCount++] = i;
+      }
     }
-    // Of two lines for one address or host the first counts; maps come to rest in the order of their last use.
-    for (const i of taken.subarray(0, count).sort((a, b) => stored.lastUsedAt(a) - stored.lastUsedAt(b))) {
-      const index = stored.ipv4At(i) - pool4.address;
-      const lastUsedSec = nowSec - ageSec(i);
-      if (nowSec - lastUsedSec <= lifetimeSec) this.#goLive(index, stored.hostAt(i), lastUsedSec, nowSec);
-      else this.#enterDormant(index, lastUsedSec);
-    }
+    // Maps have come to rest in the order of their last use.
+    const byLastUse = (a: number, b: number) => stored.lastUsedAt(a) - stored.lastUsedAt(b);
+    for (const i of resting.subarray(0, restingCount).sort(byLastUse))
+      this.#enterDormant(stored.ipv4At(i) - pool4.address, nowSec - ageSec(i));
     return problems;
   }
 

@@ -32,15 +32,18 @@ export class HostIndex {
     return [words[at] as number, words[at + 1] as number, words[at + 2] as number, words[at + 3] as number];
   }
 
-  /** Adds a host that is not there, under an index that is not used. */
-  add(host: Address6, index: number): void {
+  /** Adds a host, under an index that is not used. Returns false, and does nothing, where it is there. */
+  add(host: Address6, index: number): boolean {
+    const slot = this.#slotOf(host);
+    if (this.#slots[slot] !== 0) return false;
     const at = 4 * index;
     const words = this.#words;
     words[at] = host[0];
     words[at + 1] = host[1];
     words[at + 2] = host[2];
     words[at + 3] = host[3];
-    this.#slots[this.#slotOf(host)] = index + 1;
+    this.#slots[slot] = index + 1;
+    return true;
   }
 
   /** Removes the host that has this index. */

@@ -17,9 +17,16 @@ const LEAST = 64;
 
 export class StoredEntries implements Iterable<StoredEntry> {
   #length = 0;
-  #words = new Int32Array(LEAST * WORDS);
+  #words: Int32Array;
   /** Unix seconds of last use. More than 32 bits: a file may say anything. */
-  #seconds = new Float64Array(LEAST);
+  #seconds: Float64Array;
+
+  /** @param expected how many there will be, or somewhat more: memory that is not used costs nothing, moving does */
+  constructor(expected = 0) {
+    const room = Math.max(expected, LEAST);
+    this.#words = new Int32Array(room * WORDS);
+    this.#seconds = new Float64Array(room);
+  }
 
   /** These entries, which may be in columns already. */
   static of(entries: Iterable<StoredEntry>): StoredEntries {
@@ -34,23 +41,38 @@ export class StoredEntries implements Iterable<StoredEntry> {
     return this.#length;
   }
 
-  push(line: number, ipv4: number, host: Address6, lastUsedUnixSec: number): void {
+  /** @param host four words */
+  push(line: number, ipv4: number, host: Address6 | Int32Array, lastUsedUnixSec: number): void {
     const i = this.#length++;
     if (i === this.#seconds.length) this.#grow();
     const words = this.#words;
     const at = i * WORDS;
     words[at] = line;
     words[at + 1] = ipv4;
-    words[at + HOST] = host[0];
-    words[at + HOST + 1] = host[1];
-    words[at + HOST + 2] = host[2];
-    words[at + HOST + 3] = host[3];
+    words[at + HOST] = host[0] as number;
+    words[at + HOST + 1] = host[1] as number;
+    words[at + HOST + 2] = host[2] as number;
+    words[at + HOST + 3] = host[3] as number;
     this.#seconds[i] = lastUsedUnixSec;
   }
 
   /** Adds one of another list. */
   pushFrom(others: StoredEntries, i: number): void {
     this.push(others.lineAt(i), others.ipv4At(i), others.hostAt(i), others.lastUsedAt(i));
+  }
+
+  /** Leaves out those that are not to be kept. */
+  keep(isKept: (i: number) => boolean): void {
+    let kept = 0;
+    for (let i = 0; i < this.#length; i++) {
+      if (!isKept(i)) continue;
+      if (kept < i) {
+        this.#words.copyWithin(kept * WORDS, i * WORDS, (i + 1) * WORDS);
+        this.#seconds[kept] = this.#seconds[i] as number;
+      }
+      kept++;
+    }
+    this.#length = kept;
   }
 
   lineAt(i: number): number {

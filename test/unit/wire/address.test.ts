@@ -15,6 +15,8 @@ import {
   prefix6Contains,
   prefixes4Overlap,
   prefixes6Overlap,
+  readAddress4,
+  readAddress6,
 } from '#nat64d/wire/address.js';
 import { prefix4, prefix6 } from '../../helpers/harness.js';
 
@@ -57,6 +59,34 @@ test('an IPv6 address is read where it stands, from arrays of every kind', () =>
         assert.deepEqual(address6At(array, offset), address);
     }),
   );
+});
+
+test('addresses are read where they stand in a text of bytes, and nothing of what is around them', () => {
+  const words = new Int32Array(4);
+  const around = fc.constantFrom('', '1', '.', ':', '::', 'f', '\t', '0', '1.2', '\xff');
+  fc.assert(
+    fc.property(around, fc.nat(0xffffffff), anyAddress6, around, (before, ipv4, ipv6, behind) => {
+      const read4 = formatAddress4(ipv4);
+      const text4 = Buffer.from(before + read4 + behind, 'latin1');
+      assert.equal(readAddress4(text4, before.length, before.length + read4.length), ipv4);
+      assert.equal(readAddress4(text4, 0, text4.length), parseAddress4(before + read4 + behind) ?? -1);
+      const read6 = formatAddress6(ipv6);
+      const text6 = Buffer.from(before + read6 + behind, 'latin1');
+      assert.ok(readAddress6(text6, before.length, before.length + read6.length, words));
+      assert.deepEqual([...words], ipv6);
+      const whole = parseAddress6(before + read6 + behind);
+      assert.equal(readAddress6(text6, 0, text6.length, words), whole !== null);
+      assert.deepEqual([...words], whole ?? ipv6);
+    }),
+    { numRuns: 1000 },
+  );
+});
+
+test('a text that is much longer than an address, or no ASCII, is none', () => {
+  for (const text of [`${'0'.repeat(70)}`, `1.2.3.4${' '.repeat(70)}`, '1.2.3.4\u0131', '1.2.3.\u0134']) {
+    assert.equal(parseAddress4(text), null);
+    assert.equal(parseAddress6(`::${text}`), null);
+  }
 });
 
 for (const text of [

@@ -128,3 +128,30 @@ test('any bytes read as lines or as problems, never as a crash', () => {
     { numRuns: 200 },
   );
 });
+
+test('files of many blocks, and a line longer than a block, read as short ones do', () => {
+  const file = join(folder, 'long');
+  const line = (n: number) =>
+    `10.0.${n >> 8}.${n & 255}\t2001:db8::${n.toString(16)}\t${1_700_000_000 + n}\n`;
+  const lines = (from: number, to: number) =>
+    Array.from({ length: to - from }, (_, i) => line(from + i)).join('');
+  writeFileSync(file, `${lines(0, 5000)}${'x'.repeat(200_000)}\n${lines(5000, 6000)}10.0.255.255 :: 7`);
+  writeFileSync(`${file}.journal`, `${lines(6000, 9000)}10.0.255.254 ::1 7`);
+  const { entries, problems } = new DynamicMapStore(file).read();
+  assert.deepEqual(
+    problems.map((problem) => [problem.file, problem.line]),
+    [[file, 5001]],
+  );
+  // The last line of dynamic.map counts without its end; that of a journal was never finished.
+  const expected = Array.from({ length: 9000 }, (_, n) => [address4(`10.0.${n >> 8}.${n & 255}`), n]);
+  expected.splice(6000, 0, [address4('10.0.255.255'), 0]);
+  assert.deepEqual(
+    [...entries].map(({ ipv4, host }) => [ipv4, (host[3] as number) & 0xffff]),
+    expected,
+  );
+  assert.deepEqual(
+    [entries.lineAt(0), entries.lineAt(5000), entries.lineAt(6000), entries.lineAt(6001)],
+    [1, 5002, 6002, 1],
+  );
+  assert.equal(entries.lastUsedAt(8999 + 1), 1_700_008_999);
+});

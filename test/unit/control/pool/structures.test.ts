@@ -66,8 +66,9 @@ test('the host index knows what a Map knows, full and after any removals', () =>
           hosts.remove(index);
           byIndex.delete(index);
           byHost.delete(occupant);
-        } else if (!byHost.has(host)) {
-          hosts.add(hostOf(host), index);
+        } else {
+          assert.equal(hosts.add(hostOf(host), index), !byHost.has(host), 'a host is added once');
+          if (byHost.has(host)) continue;
           byIndex.set(index, host);
           byHost.set(host, index);
           assert.deepEqual(hosts.hostAt(index), hostOf(host));
