@@ -7,7 +7,7 @@
  *   header  16 words   base, size, slot mask, lifetime
  *   random  4096 words for the hash, secret
  *   entries 8 words each   host w0 w1 w2 w3, published-at, –, –, –
- *   slots   2 words each   index + 1 (0: empty), hash          open addressing, linear probing
+ *   slots   1 word each    index + 1 (0: empty)   open addressing, linear probing, at most half of them in use
  *   seen    1 word each    second of the last packet in either direction; workers write
  *
  * | word           | writer  | rule                                                                                  |
@@ -32,7 +32,6 @@ const RANDOM = 16;
 const ENTRIES = RANDOM + TABULATION_WORDS;
 const ENTRY_WORDS = 8;
 const PUBLISHED = 4;
-const SLOT_WORDS = 2;
 
 /** `published-at` of an entry that holds no map: later than every generation. */
 const NEVER = 0x7fffffff;
@@ -56,7 +55,7 @@ export function createHostTable(
 ): HostTableBuffers {
   let slots = 16;
   while (slots < 2 * size) slots *= 2;
-  const table = new SharedArrayBuffer((ENTRIES + size * ENTRY_WORDS + slots * SLOT_WORDS) * 4);
+  const table = new SharedArrayBuffer((ENTRIES + size * ENTRY_WORDS + slots) * 4);
   const words = new Int32Array(table);
   words[BASE] = base;
   words[SIZE] = size;
@@ -97,13 +96,10 @@ export class HostTable {
    */
   find(w0: number, w1: number, w2: number, w3: number, generation: number, nowSec: number): number {
     const words = this.words;
-    const hash = this.hash(w0, w1, w2, w3);
     const mask = this.#slotMask;
-    for (let probe = hash & mask; ; probe = (probe + 1) & mask) {
-      const slot = this.#slots + probe * SLOT_WORDS;
-      const index = (words[slot] as number) - 1;
+    for (let probe = this.hash(w0, w1, w2, w3) & mask; ; probe = (probe + 1) & mask) {
+      const index = (words[this.#slots + probe] as number) - 1;
       if (index < 0) return -1;
-      if (words[slot + 1] !== hash) continue;
       const entry = ENTRIES + index * ENTRY_WORDS;
       if (
         words[entry] === w0 &&
@@ -166,30 +162,28 @@ export class HostTableWriter {
     words[entry + 2] = host[2];
     words[entry + 3] = host[3];
     Atomics.store(words, entry + PUBLISHED, generation);
-    const hash = this.#hashOf(index);
-    let probe = hash & this.#slotMask;
-    while (words[this.#slots + probe * SLOT_WORDS] !== 0) probe = (probe + 1) & this.#slotMask;
-    this.#setSlot(probe, index + 1, hash);
+    let probe = this.#hashOf(index) & this.#slotMask;
+    while (words[this.#slots + probe] !== 0) probe = (probe + 1) & this.#slotMask;
+    Atomics.store(words, this.#slots + probe, index + 1);
   }
 
   /** Ends the map of entry `index`. The entry may be published again once every worker has passed a burst. */
   withdraw(index: number): void {
-    Atomics.store(this.#words, ENTRIES + index * ENTRY_WORDS + PUBLISHED, NEVER);
+    const words = this.#words;
+    Atomics.store(words, ENTRIES + index * ENTRY_WORDS + PUBLISHED, NEVER);
     const mask = this.#slotMask;
     let hole = this.#hashOf(index) & mask;
-    while (this.#words[this.#slots + hole * SLOT_WORDS] !== index + 1) hole = (hole + 1) & mask;
+    while (words[this.#slots + hole] !== index + 1) hole = (hole + 1) & mask;
     // Backward shift: entries behind the hole move up where their own probe path passes it, so that no tombstones pile up.
     for (let probe = (hole + 1) & mask; ; probe = (probe + 1) & mask) {
-      const slot = this.#slots + probe * SLOT_WORDS;
-      const occupant = this.#words[slot] as number;
+      const occupant = words[this.#slots + probe] as number;
       if (occupant === 0) break;
-      const hash = this.#words[slot + 1] as number;
-      const distance = (probe - (hash & mask)) & mask;
+      const distance = (probe - this.#hashOf(occupant - 1)) & mask;
       if (distance < ((probe - hole) & mask)) continue;
-      this.#setSlot(hole, occupant, hash);
+      Atomics.store(words, this.#slots + hole, occupant);
       hole = probe;
     }
-    this.#setSlot(hole, 0, 0);
+    Atomics.store(words, this.#slots + hole, 0);
   }
 
   #hashOf(index: number): number {
@@ -201,11 +195,5 @@ export class HostTableWriter {
       words[entry + 2] as number,
       words[entry + 3] as number,
     );
-  }
-
-  #setSlot(probe: number, occupant: number, hash: number): void {
-    const slot = this.#slots + probe * SLOT_WORDS;
-    this.#words[slot + 1] = hash;
-    Atomics.store(this.#words, slot, occupant);
   }
 }
