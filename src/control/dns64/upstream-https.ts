@@ -1,14 +1,22 @@
 /** DNS over HTTPS (RFC 8484): POST over one HTTP/2 connection, which carries all queries at once. */
-import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } from 'node:http2';
-import { connect as connectTls } from 'node:tls';
+import type http2 from 'node:http2';
+import type { ClientHttp2Session, ClientHttp2Stream } from 'node:http2';
+import { createRequire } from 'node:module';
 import { set16 } from '../../wire/bytes.js';
 import type { ForwarderConfig } from '../config/types.js';
 import { MAX_MESSAGE } from './message.js';
 import type { StreamTimes } from './upstream-stream.js';
-import { tlsOptions } from './upstream-tls.js';
+import { loadTls, tlsOptions } from './upstream-tls.js';
 import type { Exchange, Transport } from './upstream-transport.js';
 
+const require = createRequire(import.meta.url);
+
+/** See loadTls. */
+const loadHttp2 = (): typeof http2 => require('node:http2');
+
 const MEDIA_TYPE = 'application/dns-message';
+/** RFC 9113 section 7. */
+const CANCEL = 8;
 
 interface Request {
   readonly query: Buffer;
@@ -45,7 +53,7 @@ export class HttpsTransport implements Transport {
     this.#request(request);
     return () => {
       request.isDone = true;
-      request.stream?.close(constants.NGHTTP2_CANCEL);
+      request.stream?.close(CANCEL);
     };
   }
 
@@ -82,7 +90,7 @@ export class HttpsTransport implements Transport {
     stream.on('data', (chunk: Buffer) => {
       size += chunk.length;
       if (size <= MAX_MESSAGE) chunks.push(chunk);
-      else stream.close(constants.NGHTTP2_CANCEL);
+      else stream.close(CANCEL);
     });
     stream.on('error', (error) => {
       failure = error;
@@ -120,7 +128,7 @@ export class HttpsTransport implements Transport {
     if (this.#session !== null && !this.#session.closed && !this.#session.destroyed) return this.#session;
     const { address, port, serverName } = this.forwarder;
     const host = serverName ?? (address.includes(':') ? `[${address}]` : address);
-    const socket = connectTls({
+    const socket = loadTls().connect({
       ...tlsOptions(this.forwarder, this.ca),
       ALPNProtocols: ['h2'],
       ...(this.#tlsSession === undefined ? {} : { session: this.#tlsSession }),
@@ -132,7 +140,7 @@ export class HttpsTransport implements Transport {
     socket.on('error', () => {
       this.#tlsSession = undefined;
     });
-    const session = connect(`https://${host}:${port}`, { createConnection: () => socket });
+    const session = loadHttp2().connect(`https://${host}:${port}`, { createConnection: () => socket });
     this.#session = session;
     this.#isReady = false;
     this.#all.add(session);
