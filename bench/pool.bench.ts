@@ -11,6 +11,7 @@ import { MapPublisher } from '#nat64d/control/map-publisher.js';
 import { CLOCK_START_SEC } from '#nat64d/control/pool/clock-start.js';
 import { DynamicMapStore } from '#nat64d/control/pool/dynamic-map-store.js';
 import { DynamicPool, REFUSED_POOL_FULL } from '#nat64d/control/pool/dynamic-pool.js';
+import { atOnce } from '#nat64d/control/slices.js';
 import { createHostTable } from '#nat64d/shm/host-table.js';
 import { createSharedState } from '#nat64d/shm/shared-state.js';
 import { type Address6, formatAddress4, formatAddress6 } from '#nat64d/wire/address.js';
@@ -108,8 +109,8 @@ async function start(what: string, length: number, file: string) {
   let made: ReturnType<typeof makePool> | undefined;
   const ms = await msOf(() => {
     made = makePool(length);
-    const { entries, problems } = new DynamicMapStore(file).read();
-    const refused = made.pool.restore(entries, CLOCK_START_SEC, UNIX_SEC + LIFETIME_SEC);
+    const { entries, problems } = atOnce(new DynamicMapStore(file).read());
+    const refused = atOnce(made.pool.restore(entries, CLOCK_START_SEC, UNIX_SEC + LIFETIME_SEC));
     if (problems.length + refused.length > 0)
       throw new Error(`${problems.length + refused.length} bad lines`);
   });

@@ -17,11 +17,9 @@ import type { Loaded, ReloadCounts, Subject } from './inspect/subject.js';
 import { InstanceLocks } from './instance-lock.js';
 import { interfaceAddresses } from './kernel-addresses.js';
 import { type Log, plainLog, silent } from './log.js';
-import { readDataDir } from './map-saver.js';
 import { releaseMemoryRegularly } from './memory.js';
 import { startNameServer } from './name-server.js';
 import { buildNetdevSettings, configureNetdev, type Netdev, recoverSysctls } from './netdev/index.js';
-import type { StoreContent } from './pool/dynamic-map-store.js';
 import { type OpenDevice, openDevice } from './queues.js';
 import { RouterAdvertisements } from './radv/index.js';
 import { type Parts, Reload } from './reload.js';
@@ -123,18 +121,18 @@ export class Gateway {
     this.#parts.kernelSide = await inSlices(buildNetdevSettings(this.#config));
     const settingUp = configureNetdev(this.#parts.kernelSide, plainLog(log));
     // Meanwhile, for other programs do most of that.
-    const reading = rememberedMaps(config);
-    reading.catch(() => {});
-    this.#netdev = await settingUp;
-    this.#undo.push(() => (this.#isSetUpKept ? undefined : this.#netdev?.restore()));
-    const translation = await Translation.start(this.#effective(this.#config), {
+    const preparing = Translation.prepare(this.#effective(this.#config), {
       device,
       threads,
       clock: this.#clock,
       log,
       onDeviceLost: (message) => this.#onLost(message),
-      remembered: await reading,
     });
+    preparing.catch(() => {});
+    this.#netdev = await settingUp;
+    this.#undo.push(() => (this.#isSetUpKept ? undefined : this.#netdev?.restore()));
+    const translation = await preparing;
+    await translation.start(this.#effective(this.#config));
     this.#translation = translation;
     this.#undo.push(() => translation.stop());
     this.#watchDevice();
@@ -434,11 +432,6 @@ export class Gateway {
     if (this.#translation === undefined) return;
     this.#log.info({ event: 'stopped', counters: nonZero(this.#translation.counters) }, 'stopped');
   }
-}
-
-/** What the data-dir remembers; null where there is none, or no pool to give it to. */
-async function rememberedMaps({ pool4, dataDir }: GatewayConfig): Promise<StoreContent | null> {
-  return pool4 === null || dataDir === null ? null : readDataDir(dataDir);
 }
 
 function nonZero(counters: Record<string, number>): Record<string, number> {

@@ -3,8 +3,9 @@ import { join } from 'node:path';
 import type { Address6 } from '../wire/address.js';
 import type { Clock } from './clock.js';
 import type { Log } from './log.js';
-import { DynamicMapStore, readMaps, type StoreContent } from './pool/dynamic-map-store.js';
+import { DynamicMapStore, type StoreContent } from './pool/dynamic-map-store.js';
 import type { PoolEntry } from './pool/dynamic-pool.js';
+import type { Sliced } from './slices.js';
 
 const FILE = 'dynamic.map';
 /** How often dynamic.map is written while maps are in use: after a crash, times of last use are no older. */
@@ -22,11 +23,6 @@ export interface MapSaverOptions {
   readonly log: Log;
   /** Every map there is. */
   readonly entries: () => Iterable<PoolEntry>;
-}
-
-/** All that a data-dir remembers. Throws where a file cannot be read. */
-export function readDataDir(dataDir: string): StoreContent {
-  return readMaps(join(dataDir, FILE));
 }
 
 export class MapSaver {
@@ -47,7 +43,7 @@ export class MapSaver {
   }
 
   /** Reads all there is. Throws where a file cannot be read. */
-  read(): StoreContent {
+  read(): Sliced<StoreContent> {
     return this.#store.read();
   }
 

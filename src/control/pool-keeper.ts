@@ -16,7 +16,7 @@ import { unixNow } from './map-saver.js';
 import { DynamicPool, type LineProblem } from './pool/dynamic-pool.js';
 import { StoredEntries, type StoredEntry } from './pool/stored-entries.js';
 import { allowedHosts, type EffectiveConfig, reservedAddresses } from './settings.js';
-import type { Sliced } from './slices.js';
+import { atOnce, type Sliced } from './slices.js';
 
 const DORMANT_SEC = 14 * 86400;
 /** Maps looked at in one go, so that DNS is served in between. */
@@ -132,7 +132,8 @@ export class PoolKeeper {
     this.#recent = null;
   }
 
-  restore(entries: Iterable<StoredEntry>): LineProblem[] {
+  /** Takes back what a file remembers; see DynamicPool. */
+  restore(entries: Iterable<StoredEntry>): Sliced<LineProblem[]> {
     return this.pool.restore(entries, this.#clock.nowSec(), unixNow());
   }
 
@@ -146,7 +147,7 @@ export class PoolKeeper {
       const isPinned = before.isPinned(before.pool.indexOf(ipv4));
       entries.push(0, ipv4, host, isPinned ? nowUnixSec : lastUsedSec + clockOffsetSec);
     }
-    this.restore(entries);
+    atOnce(this.restore(entries));
     this.#inheritMapLog(before);
     for (const pinned of before.#pinned) {
       const { host, ipv4 } = before.pool.entry(pinned) ?? {};

@@ -21,7 +21,6 @@ import { BusiestHosts } from './inspect/busiest.js';
 import type { Dataplane, WorkerView } from './inspect/subject.js';
 import type { Log } from './log.js';
 import { MapSaver } from './map-saver.js';
-import type { StoreContent } from './pool/dynamic-map-store.js';
 import { createNoHosts, PoolKeeper, type PoolSurroundings } from './pool-keeper.js';
 import type { OpenDevice, QueueChange } from './queues.js';
 import { type EffectiveConfig, translatorSettings } from './settings.js';
@@ -57,8 +56,6 @@ export interface TranslationOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly onDeviceLost: (message: string) => void;
-  /** Of the data-dir; null where there is none, or no pool. */
-  readonly remembered: StoreContent | null;
 }
 
 export class Translation implements Dataplane {
@@ -80,7 +77,7 @@ export class Translation implements Dataplane {
   #timer: NodeJS.Timeout | undefined;
 
   private constructor(config: EffectiveConfig, prefixTables: PrefixTables, options: TranslationOptions) {
-    const { device, threads, clock, log, onDeviceLost, remembered } = options;
+    const { device, threads, clock, log, onDeviceLost } = options;
     const entries = () => this.#keeper?.pool.entries() ?? [];
     this.#saver =
       config.dataDir === null ? null : new MapSaver({ dataDir: config.dataDir, clock, log, entries });
@@ -101,12 +98,7 @@ export class Translation implements Dataplane {
     this.#maps = config.maps;
     this.#packetLevel = config.log.packetLevel;
     const { maps4, maps6 } = prefixTables;
-    if (config.pool4 !== null) {
-      this.#keeper = new PoolKeeper(config.pool4, config, this.#surroundings);
-      if (remembered !== null) this.#restore(this.#keeper, remembered);
-      this.#keeper.adopt(config, maps6);
-      this.#keeper.settle();
-    }
+    if (config.pool4 !== null) this.#keeper = new PoolKeeper(config.pool4, config, this.#surroundings);
     this.#tablesInForce = {
       workerCount: device.fds.length,
       settings: translatorSettings(config),
@@ -125,7 +117,6 @@ export class Translation implements Dataplane {
         nice: config.workerNice,
         state: state.buffer as SharedArrayBuffer,
         counters: this.#counters,
-        ...this.#tablesInForce,
       },
       log,
       watched: (worker) => ({
@@ -138,18 +129,30 @@ export class Translation implements Dataplane {
     });
   }
 
-  /** Resolves when every queue is served. Where it rejects, nothing is left behind. */
-  static async start(config: EffectiveConfig, options: TranslationOptions): Promise<Translation> {
+  /**
+   * Does in slices what can be done before the device is set up: makes the tables, and takes back the maps that the data-dir remembers.
+   * `start` follows. Rejects where a file cannot be read.
+   */
+  static async prepare(config: EffectiveConfig, options: TranslationOptions): Promise<Translation> {
     const translation = new Translation(config, await buildPrefixTables(config.maps), options);
+    const keeper = translation.#keeper;
+    if (keeper !== undefined) await translation.#restore(keeper);
+    return translation;
+  }
+
+  /** Resolves when every queue is served. Where it rejects, nothing is left behind. @param config of `prepare`, as the device is now */
+  async start(config: EffectiveConfig): Promise<void> {
+    this.#keeper?.adopt(config, this.#tablesInForce.maps6);
+    this.#keeper?.settle();
+    this.#tablesInForce = { ...this.#tablesInForce, settings: translatorSettings(config) };
     try {
-      await translation.#workers.start();
-      if (translation.#keeper !== undefined) await inSlices(translation.#keeper.logMaps());
+      await this.#workers.start(this.#tablesInForce);
+      if (this.#keeper !== undefined) await inSlices(this.#keeper.logMaps());
     } catch (error) {
-      await translation.stop();
+      await this.stop();
       throw error;
     }
-    translation.#timer = setInterval(() => translation.#tick(), TICK_MS);
-    return translation;
+    this.#timer = setInterval(() => this.#tick(), TICK_MS);
   }
 
   get counters(): Record<string, number> {
@@ -197,7 +200,7 @@ export class Translation implements Dataplane {
     if (pool4 === null) return { config, prefixTables, keeper: undefined };
     if (this.#keeper?.serves(config)) return { config, prefixTables, keeper: this.#keeper };
     const keeper = new PoolKeeper(pool4, config, this.#surroundings);
-    if (this.#keeper === undefined && this.#saver !== null) this.#restore(keeper, this.#saver.read());
+    if (this.#keeper === undefined) await this.#restore(keeper);
     return { config, prefixTables, keeper };
   }
 
@@ -292,14 +295,17 @@ export class Translation implements Dataplane {
     );
   }
 
-  #restore(keeper: PoolKeeper, { entries, problems }: StoreContent): void {
+  /** Takes back what the data-dir remembers, if there is one. */
+  async #restore(keeper: PoolKeeper): Promise<void> {
+    if (this.#saver === null) return;
+    const { entries, problems } = await inSlices(this.#saver.read());
     for (const { file, line, message } of problems) {
       this.#log.warn(
         { event: 'dynamic-map-line', file, line },
         `${file}:${line}: ${message}; the line is ignored`,
       );
     }
-    for (const { line, message } of keeper.restore(entries)) {
+    for (const { line, message } of await inSlices(keeper.restore(entries))) {
       this.#log.warn(
         { event: 'dynamic-map-entry', line },
         `dynamic.map:${line}: ${message}; the entry is ignored`,

@@ -32,7 +32,16 @@ const STOP_MS = 5000;
 /** The parts of a task that all workers share. */
 export type SharedTask = Omit<
   WorkerTask,
-  'worker' | 'fd' | 'isWaiting' | 'ring' | 'questions' | 'answers' | 'captures' | 'samples' | 'port'
+  | keyof Tables
+  | 'worker'
+  | 'fd'
+  | 'isWaiting'
+  | 'ring'
+  | 'questions'
+  | 'answers'
+  | 'captures'
+  | 'samples'
+  | 'port'
 >;
 
 export interface WorkersOptions {
@@ -90,7 +99,9 @@ export class Workers {
   readonly #options: WorkersOptions;
   readonly #running: Running[] = [];
   #isStopping = false;
-  #shared: SharedTask;
+  readonly #shared: SharedTask;
+  /** In force, from the start on. */
+  #tables!: Tables;
   /** How many have been replaced. */
   replaced = 0;
 
@@ -114,7 +125,8 @@ export class Workers {
   }
 
   /** Resolves when every queue is served, or its worker will be tried again. Rejects where no worker could begin: none would later. */
-  async start(): Promise<void> {
+  async start(tables: Tables): Promise<void> {
+    this.#tables = tables;
     await Promise.all(this.#options.fds.map((fd) => this.#add(fd, false)));
     if (this.#running.every(({ isServing }) => !isServing))
       throw new Error(`no worker can be started: ${this.#running[0]?.lastDeath}`);
@@ -184,7 +196,7 @@ export class Workers {
    * One reload at a time.
    */
   async reload(tables: Tables): Promise<void> {
-    this.#shared = { ...this.#shared, ...tables };
+    this.#tables = tables;
     await Promise.all(
       this.#running.map((_, worker) => this.#ask(worker, { type: 'reload', tables }, 'onReloaded')),
     );
@@ -268,6 +280,7 @@ export class Workers {
     running.startedMs = performance.now();
     const task: WorkerTask = {
       ...this.#shared,
+      ...this.#tables,
       ...this.#options.watched(worker),
       worker,
       fd: running.fd,

@@ -17,6 +17,7 @@ import type { GatewayConfig } from '#nat64d/control/config/types.js';
 import { readResolvConf } from '#nat64d/control/dns64/resolvers.js';
 import { DynamicMapStore } from '#nat64d/control/pool/dynamic-map-store.js';
 import { DynamicPool } from '#nat64d/control/pool/dynamic-pool.js';
+import { atOnce } from '#nat64d/control/slices.js';
 import { prefix4 } from '../helpers/harness.js';
 import type { Case, Runner, Target } from './driver.js';
 import { assertUnpolluted } from './fake-socket.js';
@@ -373,10 +374,10 @@ class DynamicMap implements Runner {
     for (const [i, suffix] of ['', '.journal', '.journal.old'].entries())
       writeFileSync(file + suffix, records[i] ?? '');
     const store = new DynamicMapStore(file);
-    const { entries, problems } = store.read();
+    const { entries, problems } = atOnce(store.read());
     for (const { line, message } of problems) assert.ok(line >= 1 && message.length > 0);
     const pool = this.#pool();
-    for (const { line, message } of pool.restore(entries, 2_000_000, 1_800_000_000))
+    for (const { line, message } of atOnce(pool.restore(entries, 2_000_000, 1_800_000_000)))
       assert.ok(line >= 1 && message.length > 0);
     const hosts = new Set<string>();
     for (const { ipv4, host } of pool.entries()) {
@@ -387,14 +388,14 @@ class DynamicMap implements Runner {
     if (this.#runs++ % COMPACTED !== 0) return;
     // A line behind whatever the journal ended in is read again.
     store.record(0x0a400777, [0x20010db8, 7, 7, 7], 1_800_000_000);
-    const again = [...new DynamicMapStore(file).read().entries];
+    const again = [...atOnce(new DynamicMapStore(file).read()).entries];
     assert.ok(
       again.some(({ ipv4, host }) => ipv4 === 0x0a400777 && host[3] === 7),
       'a map recorded is lost',
     );
     await store.compact(pool.entries(), 1_000_000, 1_800_000_000);
     await store.close();
-    const rewritten = new DynamicMapStore(file).read();
+    const rewritten = atOnce(new DynamicMapStore(file).read());
     assert.deepEqual([rewritten.entries.length, rewritten.problems.length], [hosts.size, 0]);
   }
 

@@ -2,12 +2,13 @@
 import { writeSync } from 'node:fs';
 import { DynamicMapStore } from '#nat64d/control/pool/dynamic-map-store.js';
 import type { PoolEntry } from '#nat64d/control/pool/dynamic-pool.js';
+import { atOnce } from '#nat64d/control/slices.js';
 import { formatAddress4, formatAddress6 } from '#nat64d/wire/address.js';
 
 const [file = '', first = '0'] = process.argv.slice(2);
 const store = new DynamicMapStore(file);
 const entries = new Map<number, PoolEntry>();
-for (const { ipv4, host } of store.read().entries) {
+for (const { ipv4, host } of atOnce(store.read()).entries) {
   entries.set(ipv4, { ipv4, host, lastUsedSec: 1, live: true });
 }
 let isCompacting = false;

@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import { CLOCK_START_SEC } from '#nat64d/control/pool/clock-start.js';
 import { DynamicPool, REFUSED_LIMIT_PER_64, REFUSED_POOL_FULL } from '#nat64d/control/pool/dynamic-pool.js';
 import { poolHash } from '#nat64d/control/pool/hash.js';
+import { atOnce } from '#nat64d/control/slices.js';
 import type { Address6 } from '#nat64d/wire/address.js';
 import { prefix4 } from '../helpers/harness.js';
 
@@ -182,7 +183,7 @@ test('any history of hosts, packets, seconds and restarts leaves the maps that t
           const stoppedAt = clock.now;
           current = setUp(maxMapsPer64);
           const { now } = current.clock;
-          assert.deepEqual(current.pool.restore(stored, now, unixNow + s.restart), []);
+          assert.deepEqual(atOnce(current.pool.restore(stored, now, unixNow + s.restart)), []);
           model.restart((map) => stoppedAt - map.lastUsed + s.restart, now);
         }
         checkInvariants(current);

@@ -1,9 +1,12 @@
 /** The format of dynamic.map, which is TAYGA's: a map a line. */
 import { formatAddress4, formatAddress6, readAddress4, readAddress6 } from '../../wire/address.js';
+import type { Sliced } from '../slices.js';
 import type { LineProblem, PoolEntry } from './dynamic-pool.js';
 import type { StoredEntries } from './stored-entries.js';
 
 const BLOCK_CHARS = 1 << 16;
+/** Lines that are read at one go. */
+const STEP_LINES = 32;
 const TAB = 0x09;
 const NEWLINE = 0x0a;
 const ZERO = 0x30;
@@ -19,12 +22,12 @@ const host = new Int32Array(4);
  * @param firstLine the number of the text's first line
  * @returns the number of the line behind the text's last one
  */
-export function parseEntries(
+export function* parseEntries(
   text: Buffer,
   entries: StoredEntries,
   problems: LineProblem[],
   firstLine: number,
-): number {
+): Sliced<number> {
   let line = firstLine;
   for (let start = 0; start < text.length; line++) {
     const newline = text.indexOf(NEWLINE, start);
@@ -37,6 +40,7 @@ export function parseEntries(
         problems.push({ line, message: 'not an IPv4 address, an IPv6 address and a time in seconds' });
     }
     start = end + 1;
+    if (line % STEP_LINES === 0) yield;
   }
   return line;
 }

@@ -33,10 +33,11 @@ import { setImmediate } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { type Address6, formatAddress4, formatAddress6 } from '../../wire/address.js';
 import { makeFolder } from '../folder.js';
+import type { Sliced } from '../slices.js';
 import { formatEntries, parseEntries } from './dynamic-map-file.js';
 import type { LineProblem, PoolEntry } from './dynamic-pool.js';
 import { HostIndex } from './host-index.js';
-import { StoredEntries } from './stored-entries.js';
+import { STEP_ENTRIES, StoredEntries } from './stored-entries.js';
 
 /** A journal shorter than this is not worth a compaction, nor is one shorter than half of dynamic.map. */
 const LONG_JOURNAL_BYTES = 1 << 20;
@@ -72,7 +73,7 @@ export class DynamicMapStore {
   }
 
   /** See `readMaps`. */
-  read(): StoreContent {
+  read(): Sliced<StoreContent> {
     return readMaps(this.#file);
   }
 
@@ -211,14 +212,14 @@ const journalOf = (file: string) => `${file}.journal`;
 const oldOf = (file: string) => `${file}.journal.old`;
 
 /** Reads all there is of a dynamic.map and its journals. Missing files are empty ones. Throws where one cannot be read. */
-export function readMaps(file: string): StoreContent {
+export function* readMaps(file: string): Sliced<StoreContent> {
   const problems: (LineProblem & { file: string })[] = [];
   const journals = [oldOf(file), journalOf(file)];
   const entries = new StoredEntries(mostLines(file, ...journals));
-  readLines(file, entries, problems);
+  yield* readLines(file, entries, problems);
   const later = new StoredEntries(mostLines(...journals));
-  for (const journal of journals) readLines(journal, later, problems, { isJournal: true });
-  override(entries, later);
+  for (const journal of journals) yield* readLines(journal, later, problems, { isJournal: true });
+  yield* override(entries, later);
   return { entries, problems };
 }
 
@@ -230,16 +231,16 @@ function mostLines(...files: string[]): number {
 }
 
 /** Adds what the lines of a file say. A last line of a journal that was never finished does not count: its map was never published. */
-function readLines(
+function* readLines(
   file: string,
   entries: StoredEntries,
   problems: (LineProblem & { file: string })[],
   { isJournal = false } = {},
-): void {
+): Sliced<void> {
   const found: LineProblem[] = [];
   let line = 1;
   for (const { text, isWhole } of blocksOf(file)) {
-    if (isWhole || !isJournal) line = parseEntries(text, entries, found, line);
+    if (isWhole || !isJournal) line = yield* parseEntries(text, entries, found, line);
   }
   for (const problem of found) problems.push({ ...problem, file });
 }
@@ -291,7 +292,7 @@ function wholeLines(text: string): string {
 }
 
 /** Adds `later`: what it says of an address or a host takes the place of all before it about either. */
-function override(entries: StoredEntries, later: StoredEntries): void {
+function* override(entries: StoredEntries, later: StoredEntries): Sliced<void> {
   if (later.length === 0) return;
   const size = 2 ** Math.ceil(Math.log2(later.length));
   const addresses = new HostIndex(size);
@@ -301,9 +302,15 @@ function override(entries: StoredEntries, later: StoredEntries): void {
     const isNewAddress = addresses.add(keyOf(later.ipv4At(i)), i);
     const isNewHost = hosts.add(later.hostAt(i), i);
     if (isNewAddress && isNewHost) isLast[i] = 1;
+    if (i % STEP_ENTRIES === 0) yield;
   }
-  entries.keep((i) => addresses.find(keyOf(entries.ipv4At(i))) < 0 && hosts.find(entries.hostAt(i)) < 0);
-  for (let i = 0; i < later.length; i++) if (isLast[i] === 1) entries.pushFrom(later, i);
+  yield* entries.keep(
+    (i) => addresses.find(keyOf(entries.ipv4At(i))) < 0 && hosts.find(entries.hostAt(i)) < 0,
+  );
+  for (let i = 0; i < later.length; i++) {
+    if (isLast[i] === 1) entries.pushFrom(later, i);
+    if (i % STEP_ENTRIES === 0) yield;
+  }
 }
 
 /** An IPv4 address as an index of hosts takes it. */

@@ -15,12 +15,13 @@ import {
   type Prefix4,
   prefix4Contains,
 } from '../../wire/address.js';
+import type { Sliced } from '../slices.js';
 import { FreeMap } from './free-map.js';
 import { poolHash } from './hash.js';
 import { HostIndex } from './host-index.js';
 import { IndexLists } from './linked-list.js';
 import { Per64Counts } from './per-64.js';
-import { StoredEntries, type StoredEntry } from './stored-entries.js';
+import { STEP_ENTRIES, StoredEntries, type StoredEntry } from './stored-entries.js';
 
 /** `assign` refuses: no address is free, nor dormant. */
 export const REFUSED_POOL_FULL = -1;
@@ -227,7 +228,7 @@ export class DynamicPool {
   }
 
   /** Takes back what a file remembers, into an empty pool. Returns what could not be taken, and why. */
-  restore(remembered: Iterable<StoredEntry>, nowSec: number, unixNowSec: number): LineProblem[] {
+  *restore(remembered: Iterable<StoredEntry>, nowSec: number, unixNowSec: number): Sliced<LineProblem[]> {
     const { pool4, lifetimeSec, dormantSec } = this.#options;
     const stored = StoredEntries.of(remembered);
     const problems: LineProblem[] = [];
@@ -239,6 +240,7 @@ export class DynamicPool {
     const resting = new Int32Array(stored.length);
     let restingCount = 0;
     for (let i = 0; i < stored.length; i++) {
+      if (i % STEP_ENTRIES === 0) yield;
       const ipv4 = stored.ipv4At(i);
       const host = stored.hostAt(i);
       const index = ipv4 - pool4.address;

@@ -1,5 +1,6 @@
 /** Maps as files remember them, in columns: of a million objects, the garbage collector would copy each several times over. */
 import type { Address6 } from '../../wire/address.js';
+import type { Sliced } from '../slices.js';
 
 /** A map as dynamic.map remembers it. */
 export interface StoredEntry {
@@ -14,6 +15,8 @@ export interface StoredEntry {
 const WORDS = 6;
 const HOST = 2;
 const LEAST = 64;
+/** Entries that are looked at in one go. */
+export const STEP_ENTRIES = 32;
 
 export class StoredEntries implements Iterable<StoredEntry> {
   #length = 0;
@@ -62,9 +65,10 @@ export class StoredEntries implements Iterable<StoredEntry> {
   }
 
   /** Leaves out those that are not to be kept. */
-  keep(isKept: (i: number) => boolean): void {
+  *keep(isKept: (i: number) => boolean): Sliced<void> {
     let kept = 0;
     for (let i = 0; i < this.#length; i++) {
+      if (i % STEP_ENTRIES === 0) yield;
       if (!isKept(i)) continue;
       if (kept < i) {
         this.#words.copyWithin(kept * WORDS, i * WORDS, (i + 1) * WORDS);

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import fc from 'fast-check';
 import { DynamicMapStore } from '#nat64d/control/pool/dynamic-map-store.js';
+import { atOnce } from '#nat64d/control/slices.js';
 import { address4, address6 } from '../../../helpers/harness.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'nat64d-map-'));
@@ -23,7 +24,7 @@ test('what is written is read back, with times moved from the gateway clock to u
     /^#.*\n10\.0\.0\.5\t2001:db8::5\t1799999900\n223\.0\.0\.6\tfd00::6\t1799989900\n$/,
   );
   assert.deepEqual(readdirSync(join(folder, 'made')), ['dynamic.map'], 'no temporary file is left');
-  const { entries: read, problems } = new DynamicMapStore(file).read();
+  const { entries: read, problems } = atOnce(new DynamicMapStore(file).read());
   assert.deepEqual(problems, []);
   assert.deepEqual(
     [...read].map(({ ipv4, lastUsedUnixSec }) => [ipv4, lastUsedUnixSec]),
@@ -87,7 +88,7 @@ test('where the file cannot be written whole, the old one stays and nothing is l
 });
 
 test('a missing file is an empty one', () => {
-  const { entries, problems } = new DynamicMapStore(join(folder, 'none')).read();
+  const { entries, problems } = atOnce(new DynamicMapStore(join(folder, 'none')).read());
   assert.deepEqual([[...entries], problems], [[], []]);
 });
 
@@ -106,7 +107,7 @@ test('damaged lines are named, good ones used', () => {
       '10.0.0.4\t2001:db8::4\t1700000001',
     ].join('\n'),
   );
-  const { entries, problems } = new DynamicMapStore(file).read();
+  const { entries, problems } = atOnce(new DynamicMapStore(file).read());
   assert.deepEqual(
     [...entries].map((entry) => entry.line),
     [2, 8],
@@ -122,7 +123,7 @@ test('any bytes read as lines or as problems, never as a crash', () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 300, size: 'max' }), (bytes) => {
       writeFileSync(file, bytes);
-      const { entries, problems } = new DynamicMapStore(file).read();
+      const { entries, problems } = atOnce(new DynamicMapStore(file).read());
       assert.ok(entries.length + problems.length <= bytes.length + 1);
     }),
     { numRuns: 200 },
@@ -137,7 +138,7 @@ test('files of many blocks, and a line longer than a block, read as short ones d
     Array.from({ length: to - from }, (_, i) => line(from + i)).join('');
   writeFileSync(file, `${lines(0, 5000)}${'x'.repeat(200_000)}\n${lines(5000, 6000)}10.0.255.255 :: 7`);
   writeFileSync(`${file}.journal`, `${lines(6000, 9000)}10.0.255.254 ::1 7`);
-  const { entries, problems } = new DynamicMapStore(file).read();
+  const { entries, problems } = atOnce(new DynamicMapStore(file).read());
   assert.deepEqual(
     problems.map((problem) => [problem.file, problem.line]),
     [[file, 5001]],

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CLOCK_START_SEC } from '#nat64d/control/pool/clock-start.js';
 import { DynamicPool, REFUSED_LIMIT_PER_64, REFUSED_POOL_FULL } from '#nat64d/control/pool/dynamic-pool.js';
+import { atOnce } from '#nat64d/control/slices.js';
 import { type Address6, formatAddress4 } from '#nat64d/wire/address.js';
 import { address4, address6, prefix4 } from '../../../helpers/harness.js';
 
@@ -212,19 +213,21 @@ const stored = (line: number, ipv4: string, host: string, lastUsedUnixSec: numbe
 test('restored maps are live with what is left of their time, dormant, or forgotten', () => {
   const unix = 1_800_000_000;
   const { pool, published, give } = setUp('10.0.0.0/24', { reserved: ['10.0.0.9/32'] });
-  const problems = pool.restore(
-    [
-      stored(1, '10.0.0.5', '2001:db8::5', unix - 100),
-      stored(2, '10.0.0.6', '2001:db8::6', unix - LIFETIME - 1),
-      stored(3, '10.0.0.7', '2001:db8::7', unix - 15 * DAY),
-      stored(4, '192.0.2.1', '2001:db8::8', unix),
-      stored(5, '10.0.0.9', '2001:db8::9', unix),
-      stored(6, '10.0.0.5', '2001:db8::a', unix - 200),
-      stored(7, '10.0.0.11', '2001:db8::6', unix - 300),
-      stored(8, '10.0.0.0', '2001:db8::b', unix),
-    ],
-    T0,
-    unix,
+  const problems = atOnce(
+    pool.restore(
+      [
+        stored(1, '10.0.0.5', '2001:db8::5', unix - 100),
+        stored(2, '10.0.0.6', '2001:db8::6', unix - LIFETIME - 1),
+        stored(3, '10.0.0.7', '2001:db8::7', unix - 15 * DAY),
+        stored(4, '192.0.2.1', '2001:db8::8', unix),
+        stored(5, '10.0.0.9', '2001:db8::9', unix),
+        stored(6, '10.0.0.5', '2001:db8::a', unix - 200),
+        stored(7, '10.0.0.11', '2001:db8::6', unix - 300),
+        stored(8, '10.0.0.0', '2001:db8::b', unix),
+      ],
+      T0,
+      unix,
+    ),
   );
   assert.deepEqual(
     problems.map(({ line, message }) => `${line}: ${message}`),
@@ -249,10 +252,12 @@ test('restored maps are live with what is left of their time, dormant, or forgot
 test('a time in the future makes every restored map dormant', () => {
   const unix = 1_800_000_000;
   const { pool, published } = setUp('10.0.0.0/24');
-  pool.restore(
-    [stored(1, '10.0.0.5', '2001:db8::5', unix), stored(2, '10.0.0.6', '2001:db8::6', unix + 1)],
-    T0,
-    unix,
+  atOnce(
+    pool.restore(
+      [stored(1, '10.0.0.5', '2001:db8::5', unix), stored(2, '10.0.0.6', '2001:db8::6', unix + 1)],
+      T0,
+      unix,
+    ),
   );
   assert.equal(published.size, 0);
   assert.equal(pool.dormantCount, 2);
@@ -261,14 +266,16 @@ test('a time in the future makes every restored map dormant', () => {
 test('restored maps rest in the order of their last use, not of their lines', () => {
   const unix = 1_800_000_000;
   const { pool, give } = setUp('10.0.0.0/30');
-  pool.restore(
-    [
-      stored(1, '10.0.0.1', '2001:db8::1', unix - 8000),
-      stored(2, '10.0.0.2', '2001:db8::2', unix - 9000),
-      stored(3, '10.0.0.3', '2001:db8::3', unix - LIFETIME),
-    ],
-    T0,
-    unix,
+  atOnce(
+    pool.restore(
+      [
+        stored(1, '10.0.0.1', '2001:db8::1', unix - 8000),
+        stored(2, '10.0.0.2', '2001:db8::2', unix - 9000),
+        stored(3, '10.0.0.3', '2001:db8::3', unix - LIFETIME),
+      ],
+      T0,
+      unix,
+    ),
   );
   assert.equal(pool.liveCount, 1, 'a map lives to the last second of its lifetime, restored or not');
   assert.equal(give('2001:db8::9'), '10.0.0.2');

@@ -21,6 +21,7 @@ import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { DynamicMapStore } from '#nat64d/control/pool/dynamic-map-store.js';
 import type { PoolEntry } from '#nat64d/control/pool/dynamic-pool.js';
+import { atOnce } from '#nat64d/control/slices.js';
 import { formatAddress4, formatAddress6 } from '#nat64d/wire/address.js';
 import { address4, address6 } from '../../../helpers/harness.js';
 
@@ -41,7 +42,7 @@ const entry = (address: number, n: number): PoolEntry => ({
 const linesOf = (entries: readonly Pick<PoolEntry, 'ipv4' | 'host'>[]) =>
   entries.map(({ ipv4, host: words }) => `${formatAddress4(ipv4)}=${formatAddress6(words)}`).sort();
 /** What the files tell. */
-const told = (file: string) => linesOf([...new DynamicMapStore(file).read().entries]);
+const told = (file: string) => linesOf([...atOnce(new DynamicMapStore(file).read()).entries]);
 
 test('what is recorded is read back, after a compaction and without', async () => {
   const file = newFile();
@@ -355,7 +356,7 @@ test(`kill -9 at any moment, ${KILLS} times, loses nothing that was said to be w
       const [address = '', name = ''] = line.split(' ');
       expected.set(address, name);
     }
-    const { entries, problems } = new DynamicMapStore(file).read();
+    const { entries, problems } = atOnce(new DynamicMapStore(file).read());
     // A record that a crash cut off may stand in the middle once others have gone on behind it.
     assert.ok(problems.length <= i, JSON.stringify(problems));
     const read = new Map(
