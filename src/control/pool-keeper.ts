@@ -96,6 +96,15 @@ export class PoolKeeper {
     this.assigner.mapLevel = config.log.packets.includes('dyn') ? config.log.assignmentLevel : null;
     this.#mapLog.turn(config.log.maps);
     this.pool.setReserved(reservedAddresses(config));
+    // A large pool takes a while to look through.
+    if (this.judgeBy(config, maps6)) this.pool.evictHosts((host) => !this.#isWelcome(host));
+    // Before another host gets the address of one that was pinned.
+    for (const index of this.#pinned) if (this.pool.entry(index) === null) this.#pinned.delete(index);
+    this.assigner.noteFullness();
+  }
+
+  /** Who may have a map from now on is said by these. Returns whether those that have one must be looked at. */
+  judgeBy(config: EffectiveConfig, maps6: SharedArrayBuffer): boolean {
     const { allowFrom, pref64, deviceAddresses } = config;
     const concern = { allowFrom, pref64, deviceAddresses };
     const isAllowedAsBefore = isDeepStrictEqual(concern, this.#allowed);
@@ -107,18 +116,13 @@ export class PoolKeeper {
       this.#table = new PrefixTable(maps6);
       this.#recent = [];
     }
-    // A large pool takes a while to look through.
-    if (!isAllowedAsBefore || (!areSameMaps && !this.#table.isEmpty)) {
-      const { isAllowed } = this.assigner;
-      this.pool.evictHosts((host) => !isAllowed(host) || this.#isExplicit(host));
-    }
-    // Before another host gets the address of one that was pinned.
-    for (const index of this.#pinned) if (this.pool.entry(index) === null) this.#pinned.delete(index);
-    this.assigner.noteFullness();
+    return !isAllowedAsBefore || (!areSameMaps && !this.#table.isEmpty);
   }
 
+  readonly #isWelcome = (host: Address6) => this.assigner.isAllowed(host) && !this.#isExplicit(host);
+
   #isExplicit(host: Address6): boolean {
-    return this.#table.find6(...host) >= 0;
+    return !this.#table.isEmpty && this.#table.find6(...host) >= 0;
   }
 
   /** After `adopt`: the lines of the maps that live, where they are to be logged from now on. */
@@ -132,9 +136,9 @@ export class PoolKeeper {
     this.#recent = null;
   }
 
-  /** Takes back what a file remembers; see DynamicPool. */
+  /** Takes back what a file remembers, of hosts that may have a map; see DynamicPool. */
   restore(entries: Iterable<StoredEntry>): Sliced<LineProblem[]> {
-    return this.pool.restore(entries, this.#clock.nowSec(), unixNow());
+    return this.pool.restore(entries, this.#clock.nowSec(), unixNow(), this.#isWelcome);
   }
 
   /** Takes over the maps of the pool before it; those that have no place in this one end. */

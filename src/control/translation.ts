@@ -136,7 +136,9 @@ export class Translation implements Dataplane {
   static async prepare(config: EffectiveConfig, options: TranslationOptions): Promise<Translation> {
     const translation = new Translation(config, await buildPrefixTables(config.maps), options);
     const keeper = translation.#keeper;
-    if (keeper !== undefined) await translation.#restore(keeper);
+    if (keeper === undefined) return translation;
+    keeper.judgeBy(config, translation.#tablesInForce.maps6);
+    await translation.#restore(keeper);
     return translation;
   }
 

@@ -1,7 +1,5 @@
 /** A thread for a worker: piscina with one thread, which reads its files at once and then waits for its task. */
-import { setFlagsFromString } from 'node:v8';
 import { Piscina } from 'piscina';
-import { V8_FLAGS } from '../shm/v8-flags.js';
 import { WORKER_FILE } from './files.js';
 import type { Log } from './log.js';
 
@@ -17,7 +15,6 @@ export function failureOf(thread: Piscina): unknown {
 }
 
 export function openThread(log: Log): Piscina {
-  setFlagsFromString(V8_FLAGS);
   const piscina = new Piscina({
     filename: WORKER_FILE.href,
     minThreads: 1,

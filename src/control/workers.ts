@@ -5,12 +5,14 @@
  *   more are started ──frames go to other queues──► all serve their old ones to the end ──► each has a new one; who has none retires
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import type { Piscina } from 'piscina';
 import { archiveCounters } from '../shm/counters.js';
 import { createFrameRing } from '../shm/frame-ring.js';
 import { createHostRing, HostRing } from '../shm/host-ring.js';
 import { beatWord, epochWord } from '../shm/shared-state.js';
+import { V8_FLAGS } from '../shm/v8-flags.js';
 import type { FromWorker, PacketNote, Tables, ToWorker, WorkerTask } from '../shm/worker-task.js';
 import type { Log } from './log.js';
 import type { QueueChange } from './queues.js';
@@ -127,6 +129,7 @@ export class Workers {
   /** Resolves when every queue is served, or its worker will be tried again. Rejects where no worker could begin: none would later. */
   async start(tables: Tables): Promise<void> {
     this.#tables = tables;
+    setFlagsFromString(V8_FLAGS);
     await Promise.all(this.#options.fds.map((fd) => this.#add(fd, false)));
     if (this.#running.every(({ isServing }) => !isServing))
       throw new Error(`no worker can be started: ${this.#running[0]?.lastDeath}`);
@@ -197,6 +200,7 @@ export class Workers {
    */
   async reload(tables: Tables): Promise<void> {
     this.#tables = tables;
+    setFlagsFromString(V8_FLAGS);
     await Promise.all(
       this.#running.map((_, worker) => this.#ask(worker, { type: 'reload', tables }, 'onReloaded')),
     );

@@ -227,8 +227,16 @@ export class DynamicPool {
     return { ipv4: this.addressOf(index), host: this.#hosts.hostAt(index), lastUsedSec, live };
   }
 
-  /** Takes back what a file remembers, into an empty pool. Returns what could not be taken, and why. */
-  *restore(remembered: Iterable<StoredEntry>, nowSec: number, unixNowSec: number): Sliced<LineProblem[]> {
+  /**
+   * Takes back what a file remembers, into an empty pool. Returns what could not be taken, and why.
+   * @param isWelcome whether a host may have a map at all; without a word about those that may not
+   */
+  *restore(
+    remembered: Iterable<StoredEntry>,
+    nowSec: number,
+    unixNowSec: number,
+    isWelcome: (host: Address6) => boolean = () => true,
+  ): Sliced<LineProblem[]> {
     const { pool4, lifetimeSec, dormantSec } = this.#options;
     const stored = StoredEntries.of(remembered);
     const problems: LineProblem[] = [];
@@ -251,7 +259,7 @@ export class DynamicPool {
           ? `${formatAddress4(ipv4)} stands twice`
           : this.#free.isTaken(index)
             ? `${formatAddress4(ipv4)} is reserved or explicitly mapped`
-            : ageSec(i) > dormantSec
+            : ageSec(i) > dormantSec || !isWelcome(host)
               ? ''
               : this.#hosts.add(host, index)
                 ? undefined
@@ -296,6 +304,7 @@ export class DynamicPool {
 
   /** Ends and forgets the maps of these hosts. */
   evictHosts(isEvicted: (host: Address6) => boolean): void {
+    if (this.liveCount + this.dormantCount === 0) return;
     for (let index = 0; index < this.#state.length; index++) {
       if (this.#state[index] !== STATE_FREE && isEvicted(this.#hosts.hostAt(index))) this.#evict(index);
     }
