@@ -57,6 +57,8 @@ export class Gateway {
   #isSetUpKept = false;
   #stopping: Promise<void> | undefined;
   #device: OpenDevice | undefined;
+  /** Undefined once folders have other names. */
+  #locks: InstanceLocks | undefined;
   readonly #advertisements: RouterAdvertisements;
   readonly #load: (() => GatewayConfig) | undefined;
   readonly #startedMs = performance.now();
@@ -97,6 +99,7 @@ export class Gateway {
     const log = this.#log;
     for (const warning of config.warnings) log.warn({ event: 'config-warning' }, warning);
     const locks = await InstanceLocks.take(config, log);
+    this.#locks = locks;
     this.#undo.push(() => locks.release());
     this.#undo.push(() => this.#parts.control?.close());
     if (config.controlSocket) this.#parts.control = await this.#openControl(config);
@@ -267,6 +270,7 @@ export class Gateway {
       onMtu: apply,
       onUsable: () => this.#inBackground(() => this.#setUpAgain.run()),
       onLook: () => {
+        this.#locks?.look(this.#log);
         const mayRetry = this.#watch?.problem === null && !this.#isSetUpKept;
         if (mayRetry && this.#setUpAgain.takeTurn()) this.#inBackground(() => this.#setUpAgain.run());
         // Where somebody else gives the device its addresses, they may come and go at any time.
@@ -394,6 +398,7 @@ export class Gateway {
 
   /** The data-dir has another name from now on: the root has changed. */
   moveDataDir(folder: string): void {
+    this.#locks = undefined;
     this.#translation?.moveDataDir(folder);
   }
 

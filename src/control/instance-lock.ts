@@ -2,22 +2,30 @@
  * What only one gateway may use at a time. A second one on a device would share its queues and steal its frames, one with the same
  * data-dir would lose the other's maps, and one with the same run-dir would take the kernel's switches back under it.
  */
-import { closeSync, constants, fstatSync, openSync } from 'node:fs';
+import { type BigIntStats, closeSync, constants, fstatSync, openSync, statSync } from 'node:fs';
 import { createServer } from 'node:net';
 import native from '#native';
 import type { GatewayConfig } from './config/types.js';
 import { makeFolder } from './folder.js';
 import type { Log } from './log.js';
 
+/** What stands under a folder's name. */
+interface Held {
+  /** Device and inode. */
+  readonly id: string;
+  /** Keeps the lock; undefined where another name of ours has it, or another process. */
+  readonly fd: number | undefined;
+}
+
 export class InstanceLocks {
-  readonly #releases: (() => void)[] = [];
-  /** Device and inode of the folders that are ours. */
-  readonly #folders = new Set<string>();
+  readonly #releaseDevice: () => void;
+  /** By name. */
+  readonly #folders = new Map<string, Held>();
   /** Whether what lies in the run-dir is ours. One that sets up nothing may share it. */
   readonly ownsRunDir: boolean;
 
   private constructor(config: GatewayConfig, releaseDevice: () => void, log: Log) {
-    this.#releases.push(releaseDevice);
+    this.#releaseDevice = releaseDevice;
     try {
       this.#lockDataDir(config, log);
       this.ownsRunDir = this.#lockRunDir(config);
@@ -33,7 +41,33 @@ export class InstanceLocks {
   }
 
   release(): void {
-    for (const release of this.#releases.splice(0).reverse()) release();
+    for (const { fd } of this.#folders.values()) if (fd !== undefined) closeSync(fd);
+    this.#folders.clear();
+    this.#releaseDevice();
+  }
+
+  /**
+   * A lock is a folder's, not its name's: one that somebody has put in the place of ours is locked too, and so is one that could not
+   * be made before. To be called now and then; never throws.
+   */
+  look(log: Log): void {
+    for (const [folder, { id, fd }] of this.#folders) {
+      try {
+        const found = idOf(statSync(folder, { bigint: true }));
+        if (found === id) continue;
+        const isOurs = this.#lock(folder);
+        if (fd !== undefined) closeSync(fd);
+        if (isOurs) continue;
+        this.#folders.set(folder, { id: found, fd: undefined });
+      } catch {
+        // It is not there, or out of reach.
+        continue;
+      }
+      log.error(
+        { event: 'folder-shared', folder },
+        `${folder} was replaced, and another nat64d uses the new one: stop one of the two, or set another folder for it`,
+      );
+    }
   }
 
   #lockDataDir({ dataDir }: GatewayConfig, log: Log): void {
@@ -41,6 +75,7 @@ export class InstanceLocks {
     try {
       if (this.#lock(dataDir)) return;
     } catch (error) {
+      this.#folders.set(dataDir, { id: '', fd: undefined });
       // It may come to be writable, and is tried again whenever there is something to write.
       log.error(
         { event: 'data-dir-failed', err: error },
@@ -71,20 +106,24 @@ export class InstanceLocks {
   #lock(folder: string): boolean {
     makeFolder(folder);
     const fd = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY);
-    let isLocked = false;
+    let isKept = false;
     try {
-      const { dev, ino } = fstatSync(fd, { bigint: true });
-      const folder = `${dev} ${ino}`;
+      const id = idOf(fstatSync(fd, { bigint: true }));
       // A lock is the open file's: by another descriptor even our own would be in the way.
-      if (this.#folders.has(folder)) return true;
-      isLocked = native.lock(fd);
-      if (isLocked) this.#folders.add(folder);
+      const isOurs = [...this.#folders.values()].some((held) => held.id === id && held.fd !== undefined);
+      isKept = !isOurs && native.lock(fd);
+      // One name may be that of both folders.
+      if (isKept || (isOurs && this.#folders.get(folder)?.id !== id))
+        this.#folders.set(folder, { id, fd: isKept ? fd : undefined });
+      return isOurs || isKept;
     } finally {
-      if (isLocked) this.#releases.push(() => closeSync(fd));
-      else closeSync(fd);
+      if (!isKept) closeSync(fd);
     }
-    return isLocked;
   }
+}
+
+function idOf({ dev, ino }: BigIntStats): string {
+  return `${dev} ${ino}`;
 }
 
 /**

@@ -6,20 +6,36 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { listenForDatagrams } from '../helpers/datagram-listener.js';
 import { Lab, SERVER4, under } from '../helpers/lab.js';
 
+/** Holds the main thread at SIGWINCH, for longer than the watch thread keeps it to the service manager. */
+const HOLD_MS = 6500;
+const HOLD = `data:text/javascript,${encodeURIComponent(`
+  import { isMainThread } from 'node:worker_threads';
+  if (isMainThread)
+    process.on('SIGWINCH', () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ${HOLD_MS}));
+`)}`;
+
 let lab: Lab;
 afterEach(() => lab.close());
 
-test('the main thread blocked for 3 s: an established flow loses nothing, systemd gets no sign of life and a status, and then both', async () => {
+test('the main thread blocked for 6 s: an established flow loses nothing, systemd gets no sign of life and a status, standard error a line, and then both', async () => {
   lab = new Lab();
   await lab.serve(lab.server, 'server');
   const socket = join(lab.folder, 'notify');
   const systemd = await listenForDatagrams(socket);
-  const gateway = await lab.startGateway({ env: { NOTIFY_SOCKET: socket, WATCHDOG_USEC: '2000000' } });
-  const stream = lab.node(lab.client, 'client', ['stream', under(SERVER4), '5']);
+  const gateway = await lab.startGateway({
+    env: { NOTIFY_SOCKET: socket, WATCHDOG_USEC: '2000000' },
+    nodeOptions: ['--import', HOLD],
+  });
+  const stream = lab.node(lab.client, 'client', ['stream', under(SERVER4), '9']);
   await sleep(1000);
-  gateway.kill('SIGURG');
+  gateway.kill('SIGWINCH');
+  const isSaid = (line: string) =>
+    /^the main thread has been held up for [5-9] s: new hosts and DNS wait/.test(line);
   const { sec } = await gateway.waitFor('main-thread-held-up');
-  assert.ok((sec as number) > 2, `${sec} s`);
+  assert.ok((sec as number) > 5, `${sec} s`);
+  const lines = gateway.output.filter((line) => isSaid(line) || line.includes('main-thread-held-up'));
+  assert.ok(isSaid(lines[0] ?? ''), 'it is said before it is over');
+  assert.equal(lines.filter(isSaid).length, 1, 'once');
   const { sent, received, disordered } = JSON.parse((await stream).stdout) as Record<string, number>;
   assert.deepEqual([received, disordered], [sent, 0]);
 

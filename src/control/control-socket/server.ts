@@ -16,6 +16,9 @@ const MAX_CONNECTIONS = 64;
 /** Of the kernel: sun_path, with the zero behind it. */
 const MAX_PATH_BYTES = 107;
 const PROBE_MS = 2000;
+/** How long one that is turned away may take to read why, and how many may do so at a time. */
+const TURNED_AWAY_MS = 1000;
+const MAX_TURNED_AWAY = 64;
 
 export interface ControlSocketOptions {
   readonly path: string;
@@ -31,6 +34,7 @@ export interface ControlSocketOptions {
 export class ControlSocket {
   readonly #options: ControlSocketOptions;
   readonly #clients = new Map<Socket, Connection>();
+  readonly #turnedAway = new Set<Socket>();
   readonly #queue = new RequestQueue();
   readonly #reloads = new ReloadGate();
   readonly #server: Server;
@@ -95,7 +99,7 @@ export class ControlSocket {
 
   /** Cuts all clients off and removes the socket. */
   close(): Promise<void> {
-    for (const socket of this.#clients.keys()) socket.destroy();
+    for (const socket of [...this.#clients.keys(), ...this.#turnedAway]) socket.destroy();
     return new Promise((resolve) => this.#server.close(() => resolve()));
   }
 
@@ -120,9 +124,7 @@ export class ControlSocket {
   #accept(socket: Socket): void {
     const { subject, limits, maxConnections = MAX_CONNECTIONS } = this.#options;
     if (this.#clients.size >= maxConnections) {
-      const message = `${maxConnections} clients are connected already; end some of them`;
-      socket.on('error', () => {});
-      socket.end(encodeMessage({ id: null, error: { code: 'busy', message } }), () => socket.destroy());
+      this.#turnAway(socket, `${maxConnections} clients are connected already; end some of them`);
       return;
     }
     const surroundings = () => {
@@ -132,6 +134,23 @@ export class ControlSocket {
     const connection = new Connection(socket, surroundings, this.#queue, { ...CONNECTION_LIMITS, ...limits });
     this.#clients.set(socket, connection);
     socket.once('close', () => this.#clients.delete(socket));
+  }
+
+  /** One that is cut off while it says hello would be told of a broken pipe, and not of what has been said. */
+  #turnAway(socket: Socket, message: string): void {
+    socket.on('error', () => socket.destroy());
+    socket.end(encodeMessage({ id: null, error: { code: 'busy', message } }));
+    if (this.#turnedAway.size >= MAX_TURNED_AWAY) {
+      socket.destroy();
+      return;
+    }
+    this.#turnedAway.add(socket);
+    const timer = setTimeout(() => socket.destroy(), TURNED_AWAY_MS);
+    socket.once('close', () => {
+      clearTimeout(timer);
+      this.#turnedAway.delete(socket);
+    });
+    socket.resume();
   }
 }
 

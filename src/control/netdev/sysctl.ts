@@ -141,6 +141,9 @@ function isChange({ original, set }: SysctlChange): boolean {
   return original !== set;
 }
 
+/** What the files of this process hold: somebody may remove one while it runs. */
+const kept = new Map<string, readonly SysctlChange[]>();
+
 /** Writes the originals so that they are whole on the disk, or not there: a new file takes the name only when complete. */
 function keepOriginals(runDir: string, changes: readonly SysctlChange[]): void {
   const file = sysctlFile(runDir);
@@ -154,6 +157,7 @@ function keepOriginals(runDir: string, changes: readonly SysctlChange[]): void {
       closeSync(fd);
     }
     renameSync(`${file}.new`, file);
+    kept.set(file, changes);
   } catch (error) {
     throw new NetdevError(
       'RUN_DIR',
@@ -234,7 +238,7 @@ function restoreRank(path: string): number {
 }
 
 /**
- * Restores what the file in the run directory records, and removes the file. Does nothing where there is none.
+ * Restores what the file in the run directory records, and removes the file. Does nothing where there has been none.
  * Never throws: what cannot be restored is logged, and the file stays for the next start.
  * @returns the values restored, a line each
  */
@@ -258,20 +262,22 @@ export function restoreSysctls(runDir: string, log: NetdevLog, root: string = PR
         log.warn(`cannot restore ${sysctlName(path)} to ${value}: ${(error as Error).message}`);
       }
     }
-    if (!failed) rmSync(file, { force: true });
+    if (failed) return lines;
+    kept.delete(file);
+    rmSync(file, { force: true });
   } catch (error) {
     log.warn(`cannot restore the sysctls kept in ${file}: ${(error as Error).message}`);
   }
   return lines;
 }
 
-/** The changes recorded in the file; null if there is none, or if they belong to another boot or namespace. */
+/** The changes recorded in the file; null if there has been none, or if they belong to another boot or namespace. */
 function readOriginals(file: string, log: NetdevLog): readonly SysctlChange[] | null {
   let text: string;
   try {
     text = readFileSync(file, 'utf8');
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return kept.get(file) ?? null;
     throw error;
   }
   const { where, changes } = record.parse(JSON.parse(text));

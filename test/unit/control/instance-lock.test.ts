@@ -1,6 +1,6 @@
 /** What only one gateway may use at a time. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -30,6 +30,51 @@ test('one folder may be data-dir and run-dir, by whatever name; for another gate
   );
   locks.release();
   (await InstanceLocks.take(configOf('lock-a', data, run), silent)).release();
+});
+
+test('a folder that somebody has replaced is locked anew, and no descriptor more is open', async () => {
+  const [data, run] = [join(folder, 'data'), join(folder, 'run')];
+  const lines: string[] = [];
+  const log = { ...silent, error: (_: object, message: string) => void lines.push(message) };
+  const locks = await InstanceLocks.take(configOf('lock-d', data, run), log);
+  const open = () => readdirSync('/proc/self/fd').length;
+  const before = open();
+  for (let i = 0; i < 5; i++) {
+    renameSync(data, join(folder, `before-${i}`));
+    locks.look(log);
+    mkdirSync(data);
+    locks.look(log);
+    await assert.rejects(
+      InstanceLocks.take(configOf('lock-e', data, join(folder, 'own')), silent),
+      /data-dir: .* is in use by another nat64d/,
+    );
+  }
+  assert.equal(open(), before);
+  assert.deepEqual(lines, []);
+
+  rmSync(data, { recursive: true });
+  const faster = await InstanceLocks.take(configOf('lock-e', data, join(folder, 'own')), silent);
+  locks.look(log);
+  locks.look(log);
+  assert.equal(lines.length, 1, 'said once');
+  assert.match(lines[0] as string, /data.* was replaced, and another nat64d uses the new one/);
+  faster.release();
+  locks.look(log);
+  locks.release();
+  (await InstanceLocks.take(configOf('lock-d', data, run), silent)).release();
+  assert.equal(open(), before - 3, 'device, data-dir and run-dir');
+});
+
+test('a data-dir that could not be made at the start is locked once it is there', async () => {
+  const data = join(folder, 'file', 'data');
+  writeFileSync(join(folder, 'file'), '');
+  const locks = await InstanceLocks.take(configOf('lock-f', data, join(folder, 'run')), silent);
+  locks.look(silent);
+  rmSync(join(folder, 'file'));
+  mkdirSync(data, { recursive: true });
+  locks.look(silent);
+  await assert.rejects(InstanceLocks.take(configOf('lock-g', data, join(folder, 'own')), silent), /data-dir/);
+  locks.release();
 });
 
 test('who asks for a device that is taken, while there are no descriptors left, ends nobody', async (t) => {

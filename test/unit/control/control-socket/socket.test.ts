@@ -265,6 +265,25 @@ test('clients beyond the limit are told so', async () => {
   assert.ok(await (await lab.client()).request('workers'));
 });
 
+test('nat64ctl, which writes before it reads, is told so too', async () => {
+  await lab.open(new TestSubject(), { maxConnections: 1 });
+  await lab.client();
+  const script = `
+    import { ControlClient } from '${new URL('../../../../../dist/control/control-socket/client.js', import.meta.url)}';
+    await ControlClient.connect(process.argv[1]).catch(({ code, message }) => console.log(code, message));
+    process.exit();
+  `;
+  for (let i = 0; i < 3; i++) {
+    const other = spawn(process.execPath, ['--input-type=module', '-e', script, lab.path]);
+    let said = '';
+    other.stdout.on('data', (data) => {
+      said += data;
+    });
+    await once(other, 'close');
+    assert.equal(said, 'busy 1 clients are connected already; end some of them\n');
+  }
+});
+
 test('before it serves, a gateway says so', async () => {
   await lab.open(undefined);
   const client = await lab.client();

@@ -72,6 +72,15 @@ test('restores, removes the file, and has nothing to do a second time', () => {
   assert.deepEqual(restoreSysctls(runDir, log, root), []);
 });
 
+test('restores what this process has changed, though somebody has removed the run directory meanwhile', () => {
+  enable(['eth0.100']);
+  rmSync(runDir, { recursive: true });
+  assert.equal(restoreSysctls(runDir, log, root).length, 3);
+  assert.deepEqual(values(), VALUES);
+  assert.deepEqual(restoreSysctls(runDir, log, root), []);
+  assert.deepEqual(warnings, []);
+});
+
 test('changes nothing and keeps no file where forwarding is on', () => {
   set('net/ipv4/conf/all/forwarding', '1');
   set('net/ipv6/conf/all/forwarding', '1');
