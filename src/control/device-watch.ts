@@ -17,8 +17,8 @@ export interface DeviceWatchOptions {
   readonly onUsable: () => void;
   /** The MTU is another one. */
   readonly onMtu: () => void;
-  /** Called at each look. */
-  readonly onLook: () => void;
+  /** Called at each look. @param isAsBefore whether it finds what the one before has found */
+  readonly onLook: (isAsBefore: boolean) => void;
 }
 
 /** The MTU that the device has now; `configured` where it has none. */
@@ -63,8 +63,9 @@ export class DeviceWatch {
       return;
     }
     this.#state = state;
-    onLook();
-    if (isDeepStrictEqual(state, before)) return;
+    const isAsBefore = isDeepStrictEqual(state, before);
+    onLook(isAsBefore);
+    if (isAsBefore) return;
     const problem = this.problem;
     if (state.mtu !== before.mtu) {
       const message = `the MTU of ${name} is ${state.mtu} now, no longer ${before.mtu}`;

@@ -19,7 +19,13 @@ import { interfaceAddresses } from './kernel-addresses.js';
 import { type Log, plainLog, silent } from './log.js';
 import { releaseMemoryRegularly } from './memory.js';
 import { startNameServer } from './name-server.js';
-import { buildNetdevSettings, configureNetdev, type Netdev, recoverSysctls } from './netdev/index.js';
+import {
+  buildNetdevSettings,
+  configureNetdev,
+  formatInterfaceAddress,
+  type Netdev,
+  recoverSysctls,
+} from './netdev/index.js';
 import { type OpenDevice, openDevice } from './queues.js';
 import { RouterAdvertisements } from './radv/index.js';
 import { type Parts, Reload } from './reload.js';
@@ -269,10 +275,13 @@ export class Gateway {
       onLost: (message) => this.#onLost(message),
       onMtu: apply,
       onUsable: () => this.#inBackground(() => this.#setUpAgain.run()),
-      onLook: () => {
+      onLook: (isAsBefore) => {
         this.#locks?.look(this.#log);
-        const mayRetry = this.#watch?.problem === null && !this.#isSetUpKept;
-        if (mayRetry && this.#setUpAgain.takeTurn()) this.#inBackground(() => this.#setUpAgain.run());
+        const isUsable = this.#watch?.problem === null;
+        if (isUsable && !this.#isSetUpKept && this.#setUpAgain.takeTurn())
+          this.#inBackground(() => this.#setUpAgain.run());
+        if (isUsable && isAsBefore && this.#setUpAgain.isDue && this.#lacksAddresses())
+          this.#inBackground(() => this.#setUpLost());
         // Where somebody else gives the device its addresses, they may come and go at any time.
         if (this.#config.device.configure) return;
         const known = this.#deviceAddresses;
@@ -282,6 +291,27 @@ export class Gateway {
       },
     });
     this.#undo.push(() => this.#watch?.close());
+  }
+
+  /** Whether the device has no more one of the addresses that were set. */
+  #lacksAddresses(): boolean {
+    const set = this.#parts.kernelSide?.addresses ?? [];
+    const found = new Set(
+      interfaceAddresses(this.#config.device.name, set).map((address) => formatInterfaceAddress(address)),
+    );
+    return set.some((address) => !found.has(formatInterfaceAddress(address)));
+  }
+
+  /** Somebody had the device down, or too small for IPv6, for less time than lies between two looks; or has taken its addresses. */
+  async #setUpLost(): Promise<void> {
+    // A reload that was under way may have set them.
+    if (!this.#setUpAgain.isDue || !this.#lacksAddresses()) return;
+    const { name } = this.#config.device;
+    this.#log.warn(
+      { event: 'device-reset', device: name },
+      `${name} has lost addresses that were set: it was down for a moment, or somebody has removed them`,
+    );
+    await this.#setUpAgain.run();
   }
 
   /** Has the workers know what the device has now. */

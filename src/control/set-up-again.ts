@@ -5,6 +5,7 @@ const RETRY_SEC = 10;
 
 export class SetUpAgain {
   #failure: { readonly message: string; readonly sec: number } | null = null;
+  #begunSec = Number.NEGATIVE_INFINITY;
 
   constructor(
     private readonly device: string,
@@ -27,9 +28,15 @@ export class SetUpAgain {
     return true;
   }
 
+  /** Whether it is no trouble known already that something is missing. Who takes it away again and again is followed every ten seconds. */
+  get isDue(): boolean {
+    return this.#failure === null && this.clock.nowSec() - this.#begunSec >= RETRY_SEC;
+  }
+
   /** Rejects where it fails for another reason than the time before. */
   async run(): Promise<void> {
     const before = this.#failure?.message;
+    this.#begunSec = this.clock.nowSec();
     try {
       await this.setUp();
       this.#failure = null;

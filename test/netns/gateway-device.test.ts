@@ -39,6 +39,26 @@ test('a device that is set down is reported, and costs nothing; set up again it 
   await stopCalm(gateway);
 });
 
+test('down and up again, or too small and large again, before anybody looks: addresses and routes are set again', async () => {
+  // Ten seconds of the gateway's are one.
+  const gateway = await start(['--test-clock-rate', '10']);
+  const before = await lab.snapshot();
+  for (const [index, lines] of [
+    'link set nat64 down\nlink set nat64 up',
+    'link set nat64 mtu 1000\nlink set nat64 mtu 1500',
+  ].entries()) {
+    await lab.run(lab.gateway, 'sh', ['-c', `echo "${lines}" | ip -batch -`]);
+    await gateway.waitFor('device-up', index + 1);
+    assert.equal(await lab.snapshot(), before, lines);
+    assert.ok(await lab.pings());
+  }
+  lab.ip(lab.gateway, 'address flush dev nat64');
+  assert.match((await gateway.waitFor('device-reset', 1)).msg, /nat64 has lost addresses/);
+  await gateway.waitFor('device-up', 3);
+  assert.ok(await lab.pings());
+  await stopCalm(gateway);
+});
+
 test('a set-up that the kernel refuses is a problem that is told, and is tried again until it succeeds', async () => {
   // Ten seconds of the gateway's are one.
   const gateway = await start(['--test-clock-rate', '10']);

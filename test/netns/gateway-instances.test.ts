@@ -1,7 +1,9 @@
 /** More than one gateway on a machine. One that would get in the way of another does not start, and harms nothing. */
 import assert from 'node:assert/strict';
+import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Lab } from '../helpers/lab.js';
 
 const labs: Lab[] = [];
@@ -62,5 +64,23 @@ test('a gateway of another namespace with the same data-dir does not start; with
   assert.deepEqual(await Promise.all([lab.pings(), other.pings()]), [true, true]);
   assert.equal(await second.stop(), 0);
   assert.ok(await lab.pings());
+  assert.equal(await first.stop(), 0);
+});
+
+test('a data-dir that was removed and is made anew is as closed to a second gateway as before', async () => {
+  const lab = newLab();
+  // Ten seconds of the gateway's are one.
+  const first = await lab.startGateway({ args: ['--test-clock-rate', '10'] });
+  assert.ok(await lab.pings());
+  const data = join(lab.folder, 'data');
+  rmSync(data, { recursive: true });
+  await first.waitFor('dynamic-map-gone');
+  while (!existsSync(join(data, 'dynamic.map'))) await sleep(10);
+  // The folder is looked at once a second.
+  await sleep(2000);
+  const run = `run-dir = "${join(lab.folder, 'elsewhere')}"\n`;
+  const second = await lab.startGateway({ isFailing: true, toml: `${run}${OTHER}${OTHER_DEVICE}` });
+  assert.equal(await second.exited, 1);
+  assert.match(second.output.join('\n'), /data-dir: .* is in use by another nat64d/);
   assert.equal(await first.stop(), 0);
 });

@@ -34,3 +34,21 @@ test('what fails is the problem until it succeeds, is tried every ten seconds, a
   nowSec += 100;
   assert.deepEqual([again.problem, again.takeTurn(), tries], [null, false, 5]);
 });
+
+test('what is found missing is due, but not at once after a try, nor while one fails', async () => {
+  let nowSec = 1000;
+  let isFailing = false;
+  const again = new SetUpAgain('nat64', { nowSec: () => nowSec } as Clock, async () => {
+    if (isFailing) throw new Error('no ip command');
+  });
+  assert.equal(again.isDue, true);
+  await again.run();
+  nowSec += 9;
+  assert.equal(again.isDue, false);
+  nowSec += 1;
+  assert.equal(again.isDue, true);
+  isFailing = true;
+  await assert.rejects(again.run());
+  nowSec += 100;
+  assert.equal(again.isDue, false);
+});
