@@ -95,3 +95,28 @@ test('destination syslog: lines go to /dev/log with the severity of their level,
   await syslogd.close();
   assert.deepEqual(gateway.output, []);
 });
+
+test('at its most talkative the log has no token: not of requests, of reloads, nor of files that are refused', async () => {
+  const [one, other] = ['first-0123456789abcdef', 'other-0123456789abcdef'];
+  const toml = (token: string, top = '') => `${top}[http]\ntoken = "${token}"\n[log]\nlevel = "trace"\n`;
+  const gateway = await lab.startGateway({ toml: toml(one) });
+  const ask = async (...words: string[]) => {
+    const args = ['-s', '-o', join(lab.folder, 'reply'), '-w', '%{http_code}', ...words];
+    return (await lab.run(lab.gateway, 'curl', args)).stdout;
+  };
+  const page = 'http://127.0.0.1:6464';
+  assert.equal(await ask('-H', `Authorization: Bearer ${one}`, `${page}/metrics`), '200');
+  assert.equal(await ask('-u', `x:${other}`, `${page}/`), '401');
+  assert.equal(await ask(`${page}/?token=${one}`), '401');
+  lab.configure(toml(other));
+  gateway.kill('SIGHUP');
+  assert.deepEqual((await gateway.waitFor('reloaded')).changed, ['http.token']);
+  for (const [index, bad] of [toml(`${one}" `), toml(one, 'user = "daemon"\n')].entries()) {
+    lab.configure(bad);
+    gateway.kill('SIGHUP');
+    while (gateway.lines.filter(({ msg }) => /stays as it was/.test(msg)).length <= index) await sleep(20);
+  }
+  assert.equal(await gateway.stop(), 0);
+  const said = gateway.output.join('\n');
+  for (const token of [one, other]) assert.ok(!said.includes(token), said);
+});
