@@ -118,7 +118,8 @@ export function rig(
     clock,
   );
   const fastPath = new FastPath(sizeBytes, clock, stats);
-  const answerer = new Answerer(new LocalZones('forward', () => []), resolver, fastPath, stats);
+  const zones = new LocalZones(options.names?.privateZones ?? 'forward', () => []);
+  const answerer = new Answerer(zones, resolver, fastPath, stats);
   const prefixes = (options.pref64s ?? ['2001:db8:64::/96']).map((text) => parsePrefix6(text)!);
   const pref64s = prefixes.map((prefix) => ({ prefix, ipv4: [], excludeAaaa: [] }));
   const names = { ...DEFAULT_NAMES, pref64s, ...options.names };

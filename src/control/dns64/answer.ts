@@ -39,7 +39,7 @@ export const ANSWER_TIMES: AnswerTimes = { askAMs: 400, aaaaMs: 2000 };
 /** A decision on the way to an answer: for those who want to know (explain.ts). */
 export type AnswerEvent =
   | ResolverEvent
-  | { readonly kind: 'local' }
+  | { readonly kind: 'local'; readonly why: LocalReason; readonly name: string }
   | { readonly kind: 'relayed'; readonly why: 'type' | Bypass }
   | { readonly kind: 'verdict'; readonly verdict: AaaaVerdict; readonly aaaa: ResolverAnswer }
   | { readonly kind: 'aaaa-silent'; readonly afterMs: number; readonly isOver: boolean }
@@ -55,6 +55,8 @@ export type AnswerEvent =
   | { readonly kind: 'scoped' }
   | { readonly kind: 'reverse'; readonly ipv4: number };
 export type OnAnswerEvent = (event: AnswerEvent) => void;
+/** A special name, one in a private zone, or one under a prefix that stands for no IPv4 address. */
+export type LocalReason = 'special' | 'private' | 'no-address';
 
 type Soon<T> = T | Promise<T>;
 const SYNTHESIZED: readonly Buffer[] = [extendedError(EDE_SYNTHESIZED)];
@@ -103,16 +105,17 @@ export class Answerer {
     const isUntouched = bypass === 'class' || bypass === 'checking-disabled';
     if (policy.unscoped !== null && !isUntouched)
       return this.#scoped(query, policy, policy.unscoped, onEvent);
-    const special = this.#local(this.zones.special(query, policy), onEvent);
+    const special = this.#local(query, this.zones.special(query, policy), 'special', onEvent);
     if (special !== null) return special;
     if (!isUntouched) {
-      if (query.qtype === TYPE_AAAA && bypass === null) return this.#aaaa(query, policy, onEvent);
+      // Before private zones: a prefix may be unique-local.
       const reverse = matchReverse(query, policy);
       if (reverse?.kind === 'ipv4') return this.#reverse(query, policy, reverse, onEvent);
-      if (reverse !== null) return this.#local(reverse.reply, onEvent) as Reply;
+      if (reverse !== null) return this.#local(query, reverse.reply, 'no-address', onEvent) as Reply;
     }
-    const zone = this.#local(this.zones.private(query), onEvent);
+    const zone = this.#local(query, this.zones.private(query), 'private', onEvent);
     if (zone !== null) return zone;
+    if (query.qtype === TYPE_AAAA && bypass === null) return this.#aaaa(query, policy, onEvent);
     onEvent?.({
       kind: 'relayed',
       why: isUntouched || query.qtype === TYPE_AAAA ? (bypass ?? 'type') : 'type',
@@ -142,10 +145,15 @@ export class Answerer {
     return this.#relay(query, policy, result);
   }
 
-  #local(reply: Reply | null, onEvent: OnAnswerEvent | undefined): Reply | null {
+  #local(
+    { name }: Query,
+    reply: Reply | null,
+    why: LocalReason,
+    onEvent: OnAnswerEvent | undefined,
+  ): Reply | null {
     if (reply === null) return null;
     this.stats.local++;
-    onEvent?.({ kind: 'local' });
+    onEvent?.({ kind: 'local', why, name });
     return reply;
   }
 
@@ -323,24 +331,24 @@ export class Answerer {
     onEvent?.({ kind: 'reverse', ipv4: match.ipv4 });
     const name = reverseName4(match.ipv4);
     const inner: Query = { ...query, question: ptrQuestion(name), name };
-    const local = this.zones.special(inner, policy) ?? this.zones.private(inner);
+    const special = this.zones.special(inner, policy);
+    const local = special ?? this.zones.private(inner);
     if (local !== null) {
-      onEvent?.({ kind: 'local' });
+      onEvent?.({ kind: 'local', why: special === null ? 'private' : 'special', name });
       set16(local.body, 2, get16(local.body, 2) | local.rcode);
       const answer = parseMessage(local.body);
       if (answer === null) return errorReply(query, RCODE_SERVFAIL);
+      if (before !== null && !hasPtr(answer)) return this.#relay(query, policy, before, [], false);
       const reply = reverseReply(query, match, answer, policy);
-      if (before !== null && reply.rcode !== RCODE_NOERROR)
-        return this.#relay(query, policy, before, [], false);
       // Forwarders may change, and with them what is local.
       return this.#give(query, policy, reply, 'reversed', [], false);
     }
     return then(this.resolver.ask(this.#question(inner), undefined, onEvent), (found) => {
-      const reply = found.answer === null ? null : reverseReply(query, match, found.answer, policy);
-      if (before !== null && reply?.rcode !== RCODE_NOERROR) {
+      const { answer } = found;
+      if (before !== null && (answer === null || !hasPtr(answer)))
         return this.#relay(query, policy, before, [], false);
-      }
-      if (reply === null) return failureReply(query, found);
+      if (answer === null) return failureReply(query, found);
+      const reply = reverseReply(query, match, answer, policy);
       return this.#give(query, policy, reply, 'reversed', before === null ? [found] : [before, found]);
     });
   }

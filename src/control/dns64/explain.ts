@@ -7,8 +7,9 @@ import {
   prefix6Contains,
 } from '../../wire/address.js';
 import { showForwarder } from '../config/forwarder.js';
-import type { AnswerEvent, Answerer } from './answer.js';
+import type { AnswerEvent, Answerer, LocalReason } from './answer.js';
 import { rcodeOf, saysDnssecFailed } from './edns.js';
+import { specialRfc } from './local-zones.js';
 import {
   ANSWER,
   AUTHORITY,
@@ -100,7 +101,7 @@ function stepsOf(event: AnswerEvent, query: Query, policy: Policy): ExplainStep[
   });
   switch (event.kind) {
     case 'local':
-      return [step('answered from the configuration, nobody asked', 'RFC 8880 section 7')];
+      return [step(...LOCAL[event.why](event.name))];
     case 'relayed':
       return [step(...RELAYED[event.why])];
     case 'cache':
@@ -142,6 +143,18 @@ function stepsOf(event: AnswerEvent, query: Query, policy: Policy): ExplainStep[
       return synthesisSteps(event, query, policy);
   }
 }
+
+const LOCAL: Record<LocalReason, (name: string) => [string, string | undefined]> = {
+  special: (name) => ['answered from the configuration, nobody asked', specialRfc(name)],
+  private: () => [
+    'of a private zone, which private-zones keeps from the forwarders: nobody asked',
+    'RFC 6303 section 4',
+  ],
+  'no-address': () => [
+    'under a prefix, but no address that is made of an IPv4 one: it does not exist, nobody asked',
+    'RFC 6052 section 2.2',
+  ],
+};
 
 const RELAYED: Record<Extract<AnswerEvent, { kind: 'relayed' }>['why'], [string, string?]> = {
   type: ['neither an AAAA query nor a reverse name under our prefixes: forwarded', 'RFC 6147 section 5.1'],

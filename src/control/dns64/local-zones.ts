@@ -46,6 +46,8 @@ const IPV4ONLY = nameOf('ipv4only.arpa');
 const LOCALHOST = nameOf('localhost');
 
 interface SpecialZone {
+  /** What demands it. */
+  readonly rfc: string;
   /** What a name below the zone is: the same as the zone, there without data, or not there. */
   readonly below: 'same' | 'empty' | 'absent';
   /** False: the zone itself does not exist either. */
@@ -57,25 +59,34 @@ interface SpecialZone {
   readonly ptr?: string;
 }
 
-const ZONE: SpecialZone = { below: 'absent', exists: true, hasParent: true };
-const ABSENT: SpecialZone = { below: 'absent', exists: false, hasParent: false };
+const ZONE = { below: 'absent', exists: true, hasParent: true } as const;
+const ABSENT = { below: 'absent', exists: false, hasParent: false } as const;
+const RFC_8880 = 'RFC 8880 section 7';
+const RFC_6761_LOCALHOST = 'RFC 6761 section 6.3';
 
 const SPECIAL: ReadonlyMap<string, SpecialZone> = new Map([
-  // RFC 8880 section 7.
-  [IPV4ONLY, { ...ZONE, a: WELL_KNOWN_IPV4, aaaa: 'prefixes' }],
+  [IPV4ONLY, { ...ZONE, rfc: RFC_8880, a: WELL_KNOWN_IPV4, aaaa: 'prefixes' }],
   ...WELL_KNOWN_IPV4.map(
-    (ipv4) => [reverseName(formatAddress4(ipv4)), { ...ZONE, ptr: IPV4ONLY }] as [string, SpecialZone],
+    (ipv4) =>
+      [reverseName(formatAddress4(ipv4)), { ...ZONE, rfc: RFC_8880, ptr: IPV4ONLY }] as [string, SpecialZone],
   ),
-  // RFC 9462 section 6.4: we designate no encrypted resolver, and nobody else's is ours. Every name is there, without data.
-  [nameOf('resolver.arpa'), { ...ZONE, below: 'empty', hasParent: false }],
-  // RFC 6761 section 6.3.
-  [LOCALHOST, { ...ZONE, below: 'same', hasParent: false, a: [LOOPBACK4], aaaa: [LOOPBACK6] }],
-  [nameOf('1.0.0.127.in-addr.arpa'), { ...ZONE, ptr: LOCALHOST }],
-  [nameOf(`1.${'0.'.repeat(31)}ip6.arpa`), { ...ZONE, ptr: LOCALHOST }],
-  // RFC 6761 section 6.4, RFC 7686 section 2.
-  [nameOf('invalid'), ABSENT],
-  [nameOf('onion'), ABSENT],
+  // We designate no encrypted resolver, and nobody else's is ours. Every name is there, without data.
+  [nameOf('resolver.arpa'), { ...ZONE, rfc: 'RFC 9462 section 6.4', below: 'empty', hasParent: false }],
+  [
+    LOCALHOST,
+    { ...ZONE, rfc: RFC_6761_LOCALHOST, below: 'same', hasParent: false, a: [LOOPBACK4], aaaa: [LOOPBACK6] },
+  ],
+  ...['1.0.0.127.in-addr.arpa', `1.${'0.'.repeat(31)}ip6.arpa`].map(
+    (name) => [nameOf(name), { ...ZONE, rfc: RFC_6761_LOCALHOST, ptr: LOCALHOST }] as [string, SpecialZone],
+  ),
+  [nameOf('invalid'), { ...ABSENT, rfc: 'RFC 6761 section 6.4' }],
+  [nameOf('onion'), { ...ABSENT, rfc: 'RFC 7686 section 2' }],
 ]);
+
+/** What demands that a special name (folded) is answered here; undefined of any other. */
+export function specialRfc(name: string): string | undefined {
+  return SPECIAL.get(nearestOf(SPECIAL, name) ?? '')?.rfc;
+}
 
 /** RFC 6303 section 4, RFC 7793, RFC 8375; and domains that only a network's own name servers know (RFC 6761, RFC 6762). */
 const PRIVATE: ReadonlySet<string> = new Set(

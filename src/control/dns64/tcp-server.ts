@@ -12,7 +12,7 @@ export interface TcpLimits {
   /** Connections over all listeners. */
   readonly connections: number;
   readonly queriesPerConnection: number;
-  /** Without a whole query or an answer taken, a connection ends after this long (RFC 7766 section 6.2.3). */
+  /** Without a whole query, one that waits for its answer, or an answer taken, a connection ends after this long (RFC 7766 section 6.2.3). */
   readonly idleMs: number;
 }
 export const TCP_LIMITS: TcpLimits = { connections: 1000, queriesPerConnection: 100, idleMs: 10_000 };
@@ -45,7 +45,11 @@ class Connection {
     // Without an address it has been closed already.
     this.#client = { words: UNSPECIFIED6, scope: 0, ...client, port: socket.remotePort ?? 0 };
     this.#local = readAddress(socket.localAddress ?? '')?.words ?? null;
-    this.#idle = setTimeout(() => socket.destroy(), limits.idleMs);
+    this.#idle = setTimeout(() => {
+      // RFC 7766 section 3: idle is who waits for no answer. One comes for every query, or a failure.
+      if (this.#pending > 0) this.#idle.refresh();
+      else socket.destroy();
+    }, limits.idleMs);
     socket.setNoDelay(true);
     socket.on('data', (chunk: Buffer) => {
       this.#waiting.push(...this.#reader.push(chunk));

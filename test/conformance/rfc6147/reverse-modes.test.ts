@@ -124,6 +124,15 @@ const ROWS: readonly {
     asked: [STF, STF4],
   },
   {
+    title: 'totd stf: no PTR in the other zone either: the first answer',
+    toml: 'reverse-6to4 = true',
+    script: { [`${STF4} PTR`]: { authority: ['example 900 SOA 120'] } },
+    name: STF,
+    rcode: NXDOMAIN,
+    answer: [],
+    asked: [STF, STF4],
+  },
+  {
     title: 'without stf 6to4 names are as others',
     toml: '',
     script: PTR_STF,

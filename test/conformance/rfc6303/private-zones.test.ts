@@ -23,9 +23,11 @@ for (const zone of PRIVATE) {
   test(`RFC 6303 3: ${zone} has nothing below`, async () => {
     const gate = await gateway({}, LOCAL);
     try {
-      const reply = await gate.ask({ name: fill(zone), type: 'PTR' });
-      assert.equal(reply.rcode, NXDOMAIN);
-      assert.deepEqual(reply.authority, [`${zone} 600 SOA 600`]);
+      for (const type of ['PTR', 'A', 'AAAA', 'TXT']) {
+        const reply = await gate.ask({ name: fill(zone), type });
+        assert.equal(reply.rcode, NXDOMAIN, type);
+        assert.deepEqual(reply.authority, [`${zone} 600 SOA 600`]);
+      }
       assert.deepEqual(gate.server.asked, []);
     } finally {
       await gate.close();

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { TCP_LIMITS } from '#nat64d/control/dns64/tcp-server.js';
 import {
   decodeReply,
   encodeQuery,
@@ -93,6 +94,38 @@ describe('6.2.3', () => {
       },
       { tcpLimits: { idleMs: 160 } },
     ));
+
+  it('a connection whose query is being answered is not idle, however long that takes', () =>
+    withGateway(
+      async (gate) => {
+        const answers = await sendTcp(gate.port, [query('slow', 1)], 1);
+        assert.equal(answers.length, 1);
+      },
+      { tcpLimits: { idleMs: 40 } },
+    ));
+
+  it('of one connection no more queries are under way than allowed, and the others wait', () =>
+    withGateway(
+      async (gate) => {
+        const ids = [...Array(9).keys()];
+        let most = 0;
+        const timer = setInterval(() => {
+          most = Math.max(most, gate.dns64.stats.pending);
+        }, 1);
+        const answers = await sendTcp(
+          gate.port,
+          ids.map((id) => query('slow', id)),
+          ids.length,
+        );
+        clearInterval(timer);
+        assert.equal(answers.length, ids.length);
+        assert.equal(most, 3);
+      },
+      { tcpLimits: { queriesPerConnection: 3 } },
+    ));
+
+  it('by default 1,000 connections, 100 queries on each, ten seconds', () =>
+    assert.deepEqual(TCP_LIMITS, { connections: 1000, queriesPerConnection: 100, idleMs: 10_000 }));
 });
 
 describe('8', () => {

@@ -84,6 +84,28 @@ describe('explain', () => {
     assert.match(await textOf(wellKnown), /10\.0\.0\.1 must not be represented.*6052/);
   });
 
+  const prefixed = (digits: string) =>
+    `${(digits + '20010db8'.split('').reverse().join('')).split('').join('.')}.ip6.arpa`;
+  for (const [name, type, rfc] of [
+    ['ipv4only.arpa', 'AAAA', 'RFC 8880 section 7'],
+    ['www.localhost', 'AAAA', 'RFC 6761 section 6.3'],
+    ['1.0.0.127.in-addr.arpa', 'PTR', 'RFC 6761 section 6.3'],
+    ['www.invalid', 'A', 'RFC 6761 section 6.4'],
+    ['www.onion', 'A', 'RFC 7686 section 2'],
+    ['_dns.resolver.arpa', 'SVCB', 'RFC 9462 section 6.4'],
+    ['1.0.0.10.in-addr.arpa', 'PTR', 'RFC 6303 section 4'],
+    ['printer.local', 'AAAA', 'private-zones'],
+    [prefixed('1'.padEnd(24, '0')), 'PTR', 'RFC 6052 section 2.2'],
+  ] as const) {
+    it(`names the reason why nobody was asked: ${name}`, async () => {
+      const one = rig({}, { pref64s: ['2001:db8::/32'], names: { privateZones: 'local' } });
+      const text = await textOf(one, name, type);
+      assert.match(text, /nobody asked/);
+      assert.ok(text.includes(rfc), text);
+      assert.equal(one.upstream.asked.length, 0);
+    });
+  }
+
   it('tells of a reverse name, of failures that are remembered and of answers that are stale', async () => {
     const reversed = rig({
       '1.2.0.192.in-addr.arpa PTR': { answer: ['1.2.0.192.in-addr.arpa 9 PTR www.example'] },
