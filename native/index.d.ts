@@ -10,6 +10,9 @@
 export = native;
 
 declare namespace native {
+  /** There is no addon for this machine: every function throws an Error that says so. */
+  const isAbsent: true | undefined;
+
   /** An Error thrown for a failed system call. */
   interface SystemError extends Error {
     code: string;

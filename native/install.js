@@ -7,12 +7,9 @@ const { existsSync } = require('node:fs');
 const { dirname, join } = require('node:path');
 
 function loads() {
-  try {
-    require('./index.js');
-    return true;
-  } catch {
-    return false;
-  }
+  // Anew each time: one that was absent may have been compiled since.
+  delete require.cache[require.resolve('./index.js')];
+  return require('./index.js').isAbsent !== true;
 }
 
 /** node-gyp as npm brings it, or as it is in the PATH. */

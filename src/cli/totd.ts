@@ -23,7 +23,12 @@ async function launch(options: Options, words: readonly string[]): Promise<numbe
   if (options.chroot !== undefined && (identity === null || identity.uid === 0)) {
     console.error('totd: -t without -u keeps little in: root can leave a chroot');
   }
-  limitNextProgram({ identity: identity !== null, chroot: options.chroot !== undefined, device: false });
+  if (native.isAbsent) {
+    console.error('totd: without the native addon it is slower, keeps its privileges, and has no syslog');
+    // What is left needs no second stage in the foreground.
+    if (options.isForeground) return serve(options, 'foreground');
+  } else
+    limitNextProgram({ identity: identity !== null, chroot: options.chroot !== undefined, device: false });
   const args = [...process.execArgv, fileURLToPath(import.meta.url), ...words];
   if (options.isForeground) {
     const env = Object.entries({ ...process.env, [STAGE]: 'foreground' }).map(
@@ -32,6 +37,12 @@ async function launch(options: Options, words: readonly string[]): Promise<numbe
     native.exec(process.execPath, [process.execPath, ...args], env);
   }
   return launchDaemon('totd', args, { ...process.env, [STAGE]: DETACHED });
+}
+
+async function serve(options: Options, stage: string): Promise<number> {
+  // Not before: most of the time that a command takes to start is that of its modules.
+  const { run } = await import('./totd-daemon.js');
+  return run(options, stage);
 }
 
 async function main(): Promise<number> {
@@ -45,9 +56,7 @@ async function main(): Promise<number> {
     const stage = process.env[STAGE];
     if (stage === undefined) return await launch(options, words);
     delete process.env[STAGE];
-    // Not before: most of the time that a command takes to start is that of its modules.
-    const { run } = await import('./totd-daemon.js');
-    return await run(options, stage);
+    return await serve(options, stage);
   } catch (error) {
     console.error(`totd: ${error instanceof Error ? error.message : error}`);
     if (error instanceof UsageError) console.error('try: totd -h');

@@ -1,8 +1,5 @@
 /** The addon's batched UDP (native/index.d.ts). */
-import type native from '#native';
+import native from '#native';
 
-/** Null where the addon is absent, or not made for this machine. */
-export const udpAddon: typeof native | null = await import('#native').then(
-  (module) => module.default,
-  () => null,
-);
+/** Null where the addon is absent. */
+export const udpAddon: typeof native | null = native.isAbsent ? null : native;

@@ -36,8 +36,20 @@ export const TOTD = fileURLToPath(new URL('../../../../dist/bin/totd.js', import
 export function runTotd(
   ...args: string[]
 ): Promise<{ status: number | null; stdout: string; stderr: string }> {
+  return runWith({}, TOTD, ...args);
+}
+
+/** The same of any program, with more in its environment. */
+export function runWith(
+  env: NodeJS.ProcessEnv,
+  program: string,
+  ...args: string[]
+): Promise<{ status: number | null; stdout: string; stderr: string }> {
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, [TOTD, ...args], { timeout: 30_000 });
+    const child = spawn(process.execPath, [program, ...args], {
+      timeout: 30_000,
+      env: { ...process.env, ...env },
+    });
     const said = { stdout: '', stderr: '' };
     for (const name of ['stdout', 'stderr'] as const) {
       child[name].on('data', (data) => {
@@ -71,10 +83,11 @@ export class Daemon {
   }
 
   /** Starts it in the foreground and waits until it serves. */
-  async start(lines = '', args: readonly string[] = [], forwarder?: string): Promise<void> {
-    this.write(lines, forwarder);
+  async start(lines = '', args: readonly string[] = [], env: NodeJS.ProcessEnv = {}): Promise<void> {
+    this.write(lines);
     const child = spawn(process.execPath, [TOTD, '-c', this.conf, '-d1', ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...env },
     });
     this.child = child;
     for (const stream of [child.stdout, child.stderr]) {

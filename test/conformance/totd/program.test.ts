@@ -3,7 +3,11 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { describe, it, type TestContext } from 'node:test';
 import { decodeReply, encodeQuery, sendTcp, sendUdp, unusedPort } from '../rfc6147/harness.js';
-import { Daemon, runTotd, SCRIPT, under, WWW } from './daemon.js';
+import { Daemon, runTotd, runWith, SCRIPT, TOTD, under, WWW } from './daemon.js';
+
+const NAT64D = TOTD.replace(/totd\.js$/, 'nat64d.js');
+/** The loader looks here, and nowhere else. */
+const NO_ADDON = { '@NAT64D/NATIVE_PREBUILD': '/nowhere' };
 
 /** Prepared, and gone at the end of the test. */
 async function daemon(t: TestContext): Promise<Daemon> {
@@ -97,6 +101,35 @@ describe('totd', { concurrency: true }, () => {
       await totd.stopDetached();
     }
     assert.ok(!existsSync(totd.pidfile));
+  });
+
+  it('without the addon it serves over sockets of Node, and says what it does without', async (t) => {
+    const totd = await daemon(t);
+    await totd.start('prefix 2001:db8:1::', [], NO_ADDON);
+    assert.match(totd.output, /without the native addon/);
+    for (const address of ['127.0.0.1', '::1'])
+      assert.deepEqual((await totd.ask(WWW, address)).answer, under('2001:db8:1::'));
+    const [bytes] = await sendTcp(totd.port, [encodeQuery(WWW)], 1);
+    assert.deepEqual(decodeReply(bytes!).answer, under('2001:db8:1::'));
+    assert.equal(await totd.stop(), 0);
+
+    const detached = await runWith(NO_ADDON, TOTD, '-c', totd.conf);
+    assert.equal(detached.status, 0, detached.stderr);
+    try {
+      assert.deepEqual((await totd.ask(WWW)).answer, under('2001:db8:1::'));
+    } finally {
+      await totd.stopDetached();
+    }
+    const chroot = await runWith(NO_ADDON, TOTD, '-t', totd.folder, '-c', '/totd.conf', '-d1');
+    assert.equal(chroot.status, 1);
+    assert.match(chroot.stdout, /^the native addon is absent: .*npm rebuild/m);
+    const toml = `${totd.folder}/nat64d.toml`;
+    const folders = ['data', 'run'].map((name) => `${name}-dir = "${totd.folder}/${name}"\n`).join('');
+    writeFileSync(toml, `${folders}[http]\nlisten = false\n`);
+    const gateway = await runWith(NO_ADDON, NAT64D, '--config', toml);
+    assert.equal(gateway.status, 1);
+    assert.match(gateway.stdout, /the native addon is absent: .*npm rebuild/);
+    assert.equal(gateway.stderr, '');
   });
 
   it('every bad line is reported with file and line, and the exit code is 1', async (t) => {
