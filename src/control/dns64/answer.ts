@@ -121,7 +121,8 @@ export class Answerer {
       why: isUntouched || query.qtype === TYPE_AAAA ? (bypass ?? 'type') : 'type',
     });
     const asked = this.resolver.ask(this.#question(query), undefined, onEvent);
-    return then(asked, (result) => this.#other(query, policy, bypass, result, onEvent));
+    const startedMs = asked instanceof Promise ? performance.now() : 0;
+    return then(asked, (result) => this.#other(query, policy, bypass, result, startedMs, onEvent));
   }
 
   /** What is neither an AAAA query nor local: passed on, but for services and names of 6to4 addresses. */
@@ -130,6 +131,7 @@ export class Answerer {
     policy: Policy,
     bypass: Bypass | null,
     result: ResolverAnswer,
+    startedMs: number,
     onEvent: OnAnswerEvent | undefined,
   ): Soon<Reply> {
     const { answer } = result;
@@ -141,7 +143,7 @@ export class Answerer {
     }
     const isUntouched = bypass === 'class' || bypass === 'checking-disabled';
     const sixToFour = isUntouched || answer === null || hasPtr(answer) ? null : match6to4(query, policy);
-    if (sixToFour !== null) return this.#reverse(query, policy, sixToFour, onEvent, result);
+    if (sixToFour !== null) return this.#reverse(query, policy, sixToFour, onEvent, result, startedMs);
     return this.#relay(query, policy, result);
   }
 
@@ -277,12 +279,17 @@ export class Answerer {
     return this.#give(query, policy, reply, 'passed', sources);
   }
 
-  /** The same question for A, within what is left of the time of one question. `startedMs` 0: all of it. */
+  /** What is left of the time of one question. `startedMs` 0: all of it. */
+  #leftMs(startedMs: number): number {
+    const spentMs = startedMs === 0 ? 0 : performance.now() - startedMs;
+    return this.resolver.budgetMs - spentMs;
+  }
+
+  /** The same question for A. */
   #askA(query: Query, startedMs: number, onEvent: OnAnswerEvent | undefined): Soon<ResolverAnswer> {
     const question = Buffer.from(query.question);
     question[question.length - 3] = TYPE_A;
-    const spentMs = startedMs === 0 ? 0 : performance.now() - startedMs;
-    return this.resolver.ask(this.#question(query, question), this.resolver.budgetMs - spentMs, onEvent);
+    return this.resolver.ask(this.#question(query, question), this.#leftMs(startedMs), onEvent);
   }
 
   #synthesize(
@@ -320,6 +327,7 @@ export class Answerer {
   /**
    * RFC 6147 section 5.3.1.2.
    * @param before what the name servers say of the name that was asked for: it stands where there is no other
+   * @param startedMs when that was asked; see #leftMs
    */
   #reverse(
     query: Query,
@@ -327,6 +335,7 @@ export class Answerer {
     match: Reverse4,
     onEvent: OnAnswerEvent | undefined,
     before: ResolverAnswer | null = null,
+    startedMs = 0,
   ): Soon<Reply> {
     onEvent?.({ kind: 'reverse', ipv4: match.ipv4 });
     const name = reverseName4(match.ipv4);
@@ -343,7 +352,7 @@ export class Answerer {
       // Forwarders may change, and with them what is local.
       return this.#give(query, policy, reply, 'reversed', [], false);
     }
-    return then(this.resolver.ask(this.#question(inner), undefined, onEvent), (found) => {
+    return then(this.resolver.ask(this.#question(inner), this.#leftMs(startedMs), onEvent), (found) => {
       const { answer } = found;
       if (before !== null && (answer === null || !hasPtr(answer)))
         return this.#relay(query, policy, before, [], false);

@@ -40,6 +40,7 @@ const ROWS: readonly {
   rcode?: number;
   answer: string[];
   asked: string[];
+  budgetMs?: number;
 }[] = [
   ...[IN_A, IN_B].map((name) => ({
     title: `any of several prefixes is ours: ${name.slice(46, 50)}`,
@@ -133,6 +134,20 @@ const ROWS: readonly {
     asked: [STF, STF4],
   },
   {
+    title:
+      'totd stf: both within the time of one question: the first answer, where the other one comes too late',
+    toml: 'reverse-6to4 = true',
+    script: {
+      [`${STF} PTR`]: { rcode: NXDOMAIN, delayMs: 600 },
+      [`${STF4} PTR`]: { ...PTR_STF[`${STF4} PTR`], delayMs: 600 },
+    },
+    name: STF,
+    rcode: NXDOMAIN,
+    answer: [],
+    asked: [STF, STF4],
+    budgetMs: 1000,
+  },
+  {
     title: 'without stf 6to4 names are as others',
     toml: '',
     script: PTR_STF,
@@ -155,7 +170,8 @@ const ROWS: readonly {
 
 for (const row of ROWS) {
   test(`RFC 6147 5.3.1 ${row.title}`, async () => {
-    const gate = await gateway(row.script, { names: names(row.toml) });
+    const upstreamTimes = row.budgetMs === undefined ? {} : { budgetMs: row.budgetMs };
+    const gate = await gateway(row.script, { names: names(row.toml), upstreamTimes });
     try {
       const reply = await gate.ask({ name: row.name, type: 'PTR', flags: row.flags ?? RD });
       assert.equal(reply.rcode, row.rcode ?? 0);

@@ -124,6 +124,27 @@ for (const [option, expected] of [
   });
 }
 
+for (const [words, isForeground, level] of [
+  [[], false, 'info'],
+  [['-d'], false, 'info'],
+  [['-d0'], false, 'info'],
+  [['-d1'], true, 'debug'],
+  [['-d9', '-q'], true, 'error'],
+  [['-v'], false, 'debug'],
+  [['-q'], false, 'error'],
+] as const) {
+  test(`'${words.join(' ')}': in the ${isForeground ? 'fore' : 'back'}ground, from ${level} on`, () => {
+    const options = readOptions(words);
+    assert.deepEqual([options.isForeground, options.level], [isForeground, level]);
+  });
+}
+
+test('-c, -u, -g, -t; without -c it is /etc/totd.conf', () => {
+  const { config, user, group, chroot } = readOptions(['-cf', '-u', 'a', '-g', 'b', '-t', '/c']);
+  assert.deepEqual([config, user, group, chroot], ['f', 'a', 'b', '/c']);
+  assert.equal(readOptions([]).config, '/etc/totd.conf');
+});
+
 for (const [name, words, message] of [
   ['an unknown option', ['-x'], /^there is no option -x$/],
   ['an operand', ['start'], /^'start' is too much/],

@@ -1,14 +1,16 @@
 /** The server towards its forwarders: choice, time, forgery, TCP, and answers of any bytes. */
 import assert from 'node:assert/strict';
-import { createSocket } from 'node:dgram';
+import { createSocket, type RemoteInfo } from 'node:dgram';
 import { once } from 'node:events';
 import { before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import dnsPacket from 'dns-packet';
 import fc from 'fast-check';
 import type { ForwarderConfig } from '#nat64d/control/config/types.js';
+import { ANSWER_TIMES } from '#nat64d/control/dns64/answer.js';
 import { newStats } from '#nat64d/control/dns64/stats.js';
 import { UPSTREAM_TIMES, Upstream, type UpstreamOptions } from '#nat64d/control/dns64/upstream.js';
+import { buildQuery } from '#nat64d/control/dns64/upstream-message.js';
 import {
   type ConnectedSocket,
   type OpenSocket,
@@ -576,6 +578,24 @@ describe('forgery (RFC 5452 section 9.1)', () => {
     });
   });
 
+  it('256 sockets are open at a time', async () => {
+    let isOpen = 0;
+    const open: OpenSocket = () => {
+      isOpen++;
+      return { send: () => {}, close: () => isOpen-- };
+    };
+    const transport = new UdpTransport({ address: '127.0.0.1', port: 1 }, newStats(), open);
+    const exchange = { onMessage: () => true, onError: () => {}, onRefusal: () => {} };
+    for (let i = 0; i < 4000; i++) {
+      transport.send(Buffer.alloc(12), exchange)();
+      await new Promise(setImmediate);
+    }
+    // One in a million is not used by then.
+    assert.ok(isOpen > 250 && isOpen <= 256, `${isOpen} sockets`);
+    transport.close();
+    assert.equal(isOpen, 0);
+  });
+
   it('ids and ports are spread', async () => {
     const ids = new Set<number>();
     const server = await scriptedServer({ '*': { silent: true } });
@@ -630,6 +650,53 @@ describe('any bytes as an answer', () => {
       await gate.close();
     }
     assert.equal(gate.dns64.stats.upstreamPending, 0);
+  });
+});
+
+describe('a query to a forwarder', () => {
+  it('has an OPT of ours: 1232 octets, DO as the client has it, and no option', () => {
+    for (const dnssecOk of [false, true]) {
+      const query = buildQuery({ question: QUESTION, flags: 0x120, dnssecOk }, true);
+      assert.equal(
+        query.subarray(12 + QUESTION.length).toString('hex'),
+        `00002904d00000${dnssecOk ? '80' : '00'}000000`,
+      );
+    }
+  });
+
+  it('is the AAAA alone for 400 ms, and for 2 s at most', () =>
+    assert.deepEqual(ANSWER_TIMES, { askAMs: 400, aaaaMs: 2000 }));
+});
+
+describe('a forwarder that asks us in turn, with ids of its own', () => {
+  it('gets a bounded number of queries, and the name ends in SERVFAIL', async () => {
+    const peer = createSocket('udp4').bind(0, '127.0.0.1');
+    await once(peer, 'listening');
+    const gate = await gateway(
+      {},
+      { forwarders: [at(peer.address().port)], upstreamTimes: { tryMs: 50, budgetMs: 200 } },
+    );
+    const turns: Promise<void>[] = [];
+    const turn = async (query: Buffer, from: RemoteInfo) => {
+      const own = Buffer.from(query);
+      own.writeUInt16BE(query.readUInt16BE(0) ^ 1);
+      const answer = await gate.send(own, 1000);
+      if (answer === null) return;
+      query.copy(answer, 0, 0, 2);
+      peer.send(answer, from.port, from.address);
+    };
+    peer.on('message', (query, from) => turns.push(turn(query, from)));
+    try {
+      const queries = ['a', 'b', 'c'].map((name) => gate.ask({ name: `${name}.example`, type: 'TXT' }));
+      for (const reply of await Promise.all(queries)) assert.equal(reply.rcode, SERVFAIL);
+      // A few tries each: what comes back is being asked already.
+      assert.ok(turns.length >= 3 && turns.length <= 15, `${turns.length} queries`);
+    } finally {
+      await gate.close();
+      await Promise.all(turns);
+      peer.close();
+    }
+    assert.deepEqual([gate.dns64.stats.pending, gate.dns64.stats.upstreamPending], [0, 0]);
   });
 });
 
