@@ -11,6 +11,7 @@ import { portHolder } from '#nat64d/control/dns64/port-holder.js';
 import { parsePrefix4, parsePrefix6 } from '#nat64d/wire/address.js';
 import {
   at,
+  CACHED,
   decodeReply,
   encodeQuery,
   type Gateway,
@@ -100,6 +101,18 @@ describe('EDNS (RFC 6891)', () => {
   }
 });
 
+describe('EDNS (RFC 6891), sizes that are none', () => {
+  it('6.2.3: a payload size below 512 means 512, also with an answer at hand', () =>
+    withGateway(async (gate) => {
+      for (let i = 0; i < 3; i++) {
+        const reply = await gate.ask({ name: 'www.example', type: 'AAAA', edns: 1 });
+        assert.equal(reply.flags & TC, 0);
+        assert.equal(reply.answer.length, 1);
+      }
+      assert.equal(gate.dns64.stats.fastHits, 1);
+    }, CACHED));
+});
+
 describe('what is no query', () => {
   const query = encodeQuery({ name: 'www.example', type: 'AAAA' });
   const change = (at: number, value: number) => {
@@ -126,6 +139,7 @@ describe('what is no query', () => {
       FORMERR,
     ],
     ['a zone transfer', encodeQuery({ name: 'example', type: 'AXFR' }), REFUSED],
+    ['a zone transfer of changes', encodeQuery({ name: 'example', type: 'IXFR' }), REFUSED],
   ];
   for (const [what, bytes, rcode] of REPLIES) {
     it(`${what}: rcode ${rcode}, to the id`, () =>

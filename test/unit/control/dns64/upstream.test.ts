@@ -87,6 +87,13 @@ describe('forwarders', () => {
     });
   }
 
+  it('that say why data is bogus have the last word: nobody is asked who may not have looked', async () => {
+    await withServers([{ '*': { rcode: SERVFAIL, extendedError: 6 } }, TXT], async (upstream, servers) => {
+      assert.equal((await ask(upstream)).answer!.flags & 15, SERVFAIL);
+      assert.deepEqual(counts(servers), [1, 0]);
+    });
+  });
+
   it('that answer garbage send the query on', async () => {
     const raw = (query: Buffer) => {
       const bytes = Buffer.concat([query, Buffer.from([0xc0])]);
