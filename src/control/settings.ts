@@ -1,5 +1,5 @@
 /** What of a configuration concerns the workers and the pool. */
-import { cpus } from 'node:os';
+import { availableParallelism } from 'node:os';
 import { createPrefixSet, PrefixTable } from '../shm/prefix-table.js';
 import type { TranslatorSettings } from '../shm/worker-task.js';
 import {
@@ -24,9 +24,9 @@ export interface EffectiveConfig extends GatewayConfig {
   readonly offloads: readonly string[];
 }
 
-/** How many workers a configuration asks for. */
+/** How many workers a configuration asks for: with 0 one for each CPU that this process may run on (affinity, cpuset). */
 export function workerCountOf({ workers }: Pick<GatewayConfig, 'workers'>): number {
-  return workers || cpus().length;
+  return workers || availableParallelism();
 }
 
 /** What can be joined: a kernel that does not cut super-frames of UDP for us does not take any from us either. */

@@ -30,7 +30,7 @@ import { Workers } from './workers.js';
 /** How often the clock is looked at; a sweep follows where the second has changed. */
 const TICK_MS = 500;
 
-/** For as many workers there are counters: what a configuration allows, or a machine with more CPUs. */
+/** For as many workers there are counters: what a configuration allows, or a machine with more CPUs, whichever this process may run on: that can change. */
 const MAX_WORKERS = Math.max(64, cpus().length);
 
 type PrefixTables = Pick<Tables, 'maps4' | 'maps6'>;

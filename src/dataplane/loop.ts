@@ -207,7 +207,12 @@ export class Loop {
 
   /** Serves the queue until it is empty, or others deserve a turn: false. Throws what the device throws. */
   drain(): boolean {
-    for (let bursts = 0; bursts < BURSTS_PER_TURN; bursts++) if (this.#burst(BURST_FRAMES) === 0) return true;
+    let frames = 0;
+    for (let bursts = 0; bursts < BURSTS_PER_TURN && frames < FRAMES_PER_TURN; bursts++) {
+      const n = this.#burst(BURST_FRAMES);
+      if (n === 0) return true;
+      frames += n;
+    }
     return false;
   }
 

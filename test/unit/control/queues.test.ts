@@ -56,3 +56,28 @@ test('a change is undone before it is taken, and not afterwards', async () => {
   assert.equal(one + two, 2);
   device.close();
 });
+
+test('a kernel that does not know the UDP offloads, or any but checksums, is asked for what it knows', (t) => {
+  const { CSUM, TSO4, TSO6, TSO_ECN } = native.offload;
+  const tso = CSUM | TSO4 | TSO6 | TSO_ECN;
+  for (const [known, offloads] of [
+    [tso, ['CSUM', 'TSO4', 'TSO6', 'TSO_ECN']],
+    [CSUM, ['CSUM']],
+    [0, []],
+  ] as const) {
+    let inForce = -1;
+    const stub = t.mock.method(native, 'setOffload', (_fd: number, bits: number) => {
+      // TUNSETOFFLOAD refuses a set with a bit it does not know, and leaves the one in force.
+      if ((bits & ~known) !== 0) return false;
+      inForce = bits;
+      return true;
+    });
+    const device = openDevice({ name: 'q%d', count: 1, offload: true, pref64: null }, silent);
+    assert.deepEqual(device.offloads, offloads);
+    assert.equal(inForce, known);
+    device.setOffload(false);
+    assert.deepEqual([device.offloads, inForce], [[], 0]);
+    device.close();
+    stub.mock.restore();
+  }
+});

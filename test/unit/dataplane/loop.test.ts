@@ -95,6 +95,15 @@ test('a bulk turn whose waits lend the CPU to others ends after some millisecond
   close();
 });
 
+test('draining a queue gives the event loop its turn after 1024 frames, too', () => {
+  const { loop, count, close } = serve(new Device(Array.from({ length: 1500 }, () => echo())));
+  assert.equal(loop.drain(), false);
+  assert.equal(count()['frames-in-v6'], 1024);
+  assert.equal(loop.drain(), true);
+  assert.equal(count()['frames-in-v6'], 1500);
+  close();
+});
+
 test('the event loop gets its turn after 1024 frames, and after 64 bursts', () => {
   const full = serve(new Device(Array.from({ length: 3000 }, () => echo())));
   full.loop.serve();
