@@ -4,7 +4,7 @@ import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type GatewayProcess, type Lab, SERVER4, under } from '../test/helpers/lab.js';
-import { fetchPeer } from '../test/helpers/peers.js';
+import { installedOrFetched } from '../test/helpers/peers.js';
 
 export const SERVER6 = '2001:db8:2::2';
 const TAYGA_PREFIX = '2001:db8:64:ff9b::';
@@ -94,9 +94,10 @@ export function nat64d(workers: number, options: OursOptions = {}, name = ''): C
   };
 }
 
-/** Debian's TAYGA with its own defaults. Throws where its package cannot be fetched. */
-export function tayga(): Contender {
-  const peer = fetchPeer('tayga', ['tayga']);
+/** TAYGA with its own defaults, this machine's or Debian's; undefined, with a notice, where there is none. */
+export function tayga(): Contender | undefined {
+  const peer = installedOrFetched('tayga', ['tayga'], 'TAYGA is');
+  if (peer === undefined) return undefined;
   return {
     name: 'TAYGA',
     async start(lab) {
@@ -111,7 +112,7 @@ export function tayga(): Contender {
       lab.ip(lab.gateway, `route add ${TAYGA_PREFIX}/96 dev tayga0`);
       lab.ip(lab.gateway, `route add ${POOL4} dev tayga0`);
       await setForwarding(lab, 1);
-      const program = join(peer.root, 'usr/sbin/tayga');
+      const program = peer.program ?? join(peer.root, 'usr/sbin/tayga');
       const child = lab.spawn(lab.gateway, program, ['--nodetach', '-c', file], peer.env);
       await sleep(500);
       if (child.exitCode !== null || child.pid === undefined) throw new Error('TAYGA did not start');
@@ -130,6 +131,12 @@ export function tayga(): Contender {
       };
     },
   };
+}
+
+/** The CPUs that a process may run on, as `pin` takes them. */
+export function affinityOf(pid: number): string {
+  const text = execFileSync('taskset', ['-cp', String(pid)], { encoding: 'utf8' });
+  return text.slice(text.lastIndexOf(':') + 1).trim();
 }
 
 /** Binds all threads of a process to these CPUs ('0', '0-3'). */

@@ -117,6 +117,8 @@ export interface TcpLoad {
   readonly congestion?: string | undefined;
 }
 
+const iperfProgram = ({ program, root }: Peer) => program ?? join(root, 'usr/bin/iperf3');
+
 /** Bits per second of TCP, as the receiver counts them. */
 export async function measureTcp(
   lab: Lab,
@@ -125,7 +127,7 @@ export async function measureTcp(
   { streams, isFromServer, congestion = 'cubic' }: TcpLoad,
   seconds: number,
 ): Promise<number> {
-  const program = join(iperf.root, 'usr/bin/iperf3');
+  const program = iperfProgram(iperf);
   const args = ['-6', '-c', running.target, '-t', String(seconds), '-O', '1', '-J', '-P', String(streams)];
   args.push('-C', congestion, ...(isFromServer ? ['-R'] : []));
   const { stdout, stderr } = await lab.runWith(iperf.env, lab.client, program, args, (seconds + 8) * 1000);
@@ -137,7 +139,7 @@ export async function measureTcp(
 
 /** Has iperf3 listen at the server. It tells of each second of each stream, and waits for ever where nobody reads that. */
 export function openIperf(lab: Lab, iperf: Peer): void {
-  lab.spawn(lab.server, join(iperf.root, 'usr/bin/iperf3'), ['-s'], iperf.env).stdout?.resume();
+  lab.spawn(lab.server, iperfProgram(iperf), ['-s'], iperf.env).stdout?.resume();
 }
 
 export interface LoadReport {

@@ -5,14 +5,15 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Lab } from '../test/helpers/lab.js';
-import { fetchPeer, type Peer } from '../test/helpers/peers.js';
+import { installedOrFetched, type Peer } from '../test/helpers/peers.js';
 import { type Bar, drawBars } from './chart.js';
-import { type Contender, kernel, nat64d, pin, type Running, tayga } from './contenders.js';
+import { affinityOf, type Contender, kernel, nat64d, pin, type Running, tayga } from './contenders.js';
 import {
   ECHO_PORT,
   type Flood,
   GATEWAY_CPU,
   LOADGEN,
+  type LoadReport,
   measureEcho,
   measureFlood,
   measurePing,
@@ -26,7 +27,8 @@ import { median, quantile } from './statistics.js';
 
 interface Place {
   readonly lab: Lab;
-  readonly iperf: Peer;
+  /** Undefined where there is none: then there are no TCP rows. */
+  readonly iperf: Peer | undefined;
   readonly seconds: number;
 }
 
@@ -37,6 +39,7 @@ interface Load {
   readonly target?: string;
   /** Of the gateway's contenders, only the one with this many workers. */
   readonly workers?: 1 | 2;
+  readonly needsIperf?: boolean;
   /** Contenders that it says nothing about. */
   readonly skip?: readonly string[];
   measure(place: Place, running: Running): Promise<number>;
@@ -49,9 +52,10 @@ const tcp = (load: TcpLoad, target: string): Load => ({
     ...(load.congestion === undefined ? [] : [load.congestion.toUpperCase()]),
   ].join(', '),
   unit: 'Gb/s',
+  needsIperf: true,
   target,
   measure: async ({ lab, iperf, seconds }, running) =>
-    (await measureTcp(lab, running, iperf, load, seconds)) / 1e9,
+    (await measureTcp(lab, running, iperf as Peer, load, seconds)) / 1e9,
 });
 
 /** Both ways with CUBIC, which fills queues, and where the kernel has it loaded with BBR, which paces by the round trips it sees. */
@@ -80,26 +84,36 @@ const udp = (name: string, load: Flood, target?: string): Load => ({
   ...(load.gso === true ? {} : { skip: [kernel.name] }),
   ...(target === undefined ? {} : { target }),
   measure: async ({ lab, seconds }, running) => {
-    if (running.pid !== undefined) pin(running.pid, GATEWAY_CPU);
+    const { pid } = running;
+    if (pid === undefined) return (await measureFlood(lab, running, load, seconds)) / 1e6;
+    const before = affinityOf(pid);
+    pin(pid, GATEWAY_CPU);
     const rate = await measureFlood(lab, running, load, seconds);
-    if (running.pid !== undefined) pin(running.pid, '0-1');
+    pin(pid, before);
     return rate / 1e6;
   },
 });
 
-/** Latencies at a rate that every contender can take. */
+/** Latencies at a rate that not every contender can take: percentiles are of what came back, and the loss stands beside them. */
 const UNDER_LOAD = { flows: 64, size: 200, rate: 40_000 };
 /** One measurement for all percentiles of a run. */
 const reports = new WeakMap<Running, ReturnType<typeof measureEcho>>();
-const latency = (percentile: 'p50' | 'p99' | 'p99.9'): Load => ({
-  name: `round trip at ${UNDER_LOAD.rate / 1000},000 datagrams/s, ${percentile}`,
-  unit: 'µs',
+const echoed = (figure: string, unit: string, of: (report: LoadReport) => number): Load => ({
+  name: `round trip at ${UNDER_LOAD.rate / 1000},000 datagrams/s, ${figure}`,
+  unit,
   measure: async ({ lab, seconds }, running) => {
     const report = reports.get(running) ?? measureEcho(lab, running, UNDER_LOAD, seconds);
     reports.set(running, report);
-    return (await report).latencyUs?.[percentile] ?? Number.NaN;
+    return of(await report);
   },
 });
+const latency = (percentile: 'p50' | 'p99' | 'p99.9'): Load =>
+  echoed(percentile, 'µs', ({ latencyUs }) => {
+    if (latencyUs === undefined) throw new Error('round trips: not one datagram came back');
+    return latencyUs[percentile];
+  });
+/** Of what was sent, in per cent; what the sender's own kernel refused is no loss of the contender's. */
+const loss = echoed('loss', '%', ({ sent, refused, received }) => 100 * (1 - received / (sent - refused)));
 
 const LOADS: readonly Load[] = [
   ...tcpLoads(),
@@ -127,6 +141,7 @@ const LOADS: readonly Load[] = [
   latency('p50'),
   latency('p99'),
   latency('p99.9'),
+  loss,
 ];
 
 export interface ThroughputOptions {
@@ -137,8 +152,9 @@ export interface ThroughputOptions {
 }
 
 /** Loads that a contender is measured with. */
-function loadsOf(contender: Contender, only: string): Load[] {
-  return LOADS.filter(({ name, workers, skip }) => {
+function loadsOf(contender: Contender, only: string, hasIperf: boolean): Load[] {
+  return LOADS.filter(({ name, workers, skip, needsIperf }) => {
+    if (needsIperf && !hasIperf) return false;
     const isOther = contender.name.startsWith('nat64d') && workers !== undefined;
     if (isOther && !contender.name.includes(`${workers} worker`)) return false;
     return name.includes(only) && !(skip ?? []).includes(contender.name);
@@ -152,21 +168,22 @@ async function measureAll(
   { runs, seconds, only }: ThroughputOptions,
 ): Promise<Samples> {
   const samples: Samples = new Map();
-  const iperf = fetchPeer('iperf3', ['iperf3', 'libiperf0', 'libsctp1']);
+  const iperf = installedOrFetched('iperf3', ['iperf3', 'libiperf0', 'libsctp1'], 'rows with TCP are');
   const lab = new Lab({ clientAddresses: 1 });
   try {
     lab.ip(lab.server, 'route add 10.64.0.0/12 via 203.0.113.1');
     await openSink(lab);
-    openIperf(lab, iperf);
+    if (iperf !== undefined) openIperf(lab, iperf);
     lab.spawn(lab.server, LOADGEN, ['echo', '--port', String(ECHO_PORT)]);
     await sleep(300);
     for (let i = 1; i <= runs; i++) {
       for (const contender of contenders) {
-        const loads = loadsOf(contender, only);
+        const loads = loadsOf(contender, only, iperf !== undefined);
         if (loads.length === 0) continue;
         const running = await contender.start(lab);
         for (const load of loads) {
           const figure = await load.measure({ lab, iperf, seconds }, running);
+          if (Number.isNaN(figure)) throw new Error(`${contender.name}, ${load.name}: no figure`);
           const byContender = samples.get(load) ?? new Map<Contender, number[]>();
           byContender.set(contender, [...(byContender.get(contender) ?? []), figure]);
           samples.set(load, byContender);
@@ -187,16 +204,16 @@ async function measureAll(
 
 export async function run(options: ThroughputOptions): Promise<void> {
   const peer = tayga();
-  const contenders = [kernel, peer, nat64d(1), nat64d(2)];
+  const contenders = [kernel, ...(peer === undefined ? [] : [peer]), nat64d(1), nat64d(2)];
   const samples = await measureAll(contenders, options);
   const bars: Bar[] = [];
   const rows = [...samples].flatMap(([load, byContender]) => {
-    const ofPeer = median(byContender.get(peer) ?? []);
+    const ofPeer = median((peer && byContender.get(peer)) ?? []);
     const ofKernel = median(byContender.get(kernel) ?? []);
     return [...byContender].map(([{ name }, figures]) => {
       const [least, middle, most] = [quantile(figures, 0), median(figures), quantile(figures, 1)];
       bars.push({ group: `${load.name} (${load.unit})`, label: name, least, middle, most });
-      const ratio = (to: number) => (Number.isNaN(to) ? '–' : (middle / to).toFixed(2));
+      const ratio = (to: number) => (Number.isNaN(to) || to === 0 ? '–' : (middle / to).toFixed(2));
       return {
         load: load.name,
         through: name,

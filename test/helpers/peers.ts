@@ -29,6 +29,8 @@ export interface Peer {
   readonly root: string;
   /** Environment under which its programs find their libraries. */
   readonly env: NodeJS.ProcessEnv;
+  /** Where this machine has the program itself. */
+  readonly program?: string;
 }
 
 /** Downloads these packages, and no others, into a folder. */
@@ -53,7 +55,28 @@ export function fetchPeer(name: string, packages: readonly string[]): Peer {
   return fetchBy(downloadThese, name, packages);
 }
 
-/** The same, with the packages that these depend on. */
+/**
+ * For benchmarks: this machine's own program of that name, else the unpacked packages, else undefined, with a notice of what is
+ * left out then.
+ */
+export function installedOrFetched(
+  name: string,
+  packages: readonly string[],
+  leftOut: string,
+): Peer | undefined {
+  const folders = [...(process.env.PATH ?? '').split(':').filter((path) => path !== ''), '/usr/sbin'];
+  const program = folders.map((folder) => join(folder, name)).find((path) => existsSync(path));
+  if (program !== undefined) return { root: '/', env: {}, program };
+  try {
+    return fetchPeer(name, packages);
+  } catch (error) {
+    const [reason] = (error as Error).message.split('\n');
+    console.error(`no ${name} on this machine, nor from Debian (${reason}): ${leftOut} left out`);
+    return undefined;
+  }
+}
+
+/** The same as `fetchPeer`, with the packages that these depend on. */
 export function fetchPeerWithDependencies(name: string, packages: readonly string[]): Peer {
   return fetchBy(downloadWithDependencies, name, packages);
 }

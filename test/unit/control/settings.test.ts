@@ -8,9 +8,10 @@ const SETTINGS = import.meta.resolve('#nat64d/control/settings.js');
 
 /** The workers of `workers = N` in a process that may run on one CPU only. */
 function workersOnOneCpu(workers: number): number {
-  const [cpu] = execFileSync('taskset', ['-cp', String(process.pid)], { encoding: 'utf8' }).match(/\d+(?=[-,\n][^:]*$)/) ?? [];
+  const mask = execFileSync('taskset', ['-cp', String(process.pid)], { encoding: 'utf8' });
+  const cpu = String(Number.parseInt(mask.split(': ')[1] as string, 10));
   const code = `const { workerCountOf } = await import(${JSON.stringify(SETTINGS)}); console.log(workerCountOf({ workers: ${workers} }));`;
-  const words = ['-c', cpu ?? '0', process.execPath, '--input-type=module', '-e', code];
+  const words = ['-c', cpu, process.execPath, '--input-type=module', '-e', code];
   return Number(execFileSync('taskset', words, { encoding: 'utf8' }));
 }
 
