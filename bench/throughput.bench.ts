@@ -94,7 +94,7 @@ const udp = (name: string, load: Flood, target?: string): Load => ({
   },
 });
 
-/** Latencies at a rate that not every contender can take: percentiles are of what came back, and the loss stands beside them. */
+/** Latencies at a rate that a contender may be unable to take: percentiles are of what came back, and the loss stands beside them. */
 const UNDER_LOAD = { flows: 64, size: 200, rate: 40_000 };
 /** One measurement for all percentiles of a run. */
 const reports = new WeakMap<Running, ReturnType<typeof measureEcho>>();

@@ -247,7 +247,7 @@ export interface GatewayConfig {
   readonly mapLifetimeSec: number;
   /** Dynamic maps that one IPv6 /64 may hold at a time. 0: no limit. */
   readonly maxMapsPer64: number;
-  /** Worker threads, one queue each. 0: one per CPU. */
+  /** Worker threads, one queue each. 0: one per CPU that the process may run on. */
   readonly workers: number;
   /** Niceness of the worker threads, where the gateway may set it. */
   readonly workerNice: number;

@@ -60,6 +60,11 @@ const CASES: readonly [what: string, burst: Listed[], groups: readonly number[]]
   ['ECE changes', segments([100, 100], at(1, { flags: ['ack', 'ece'] })), [1, 1]],
   ['another acknowledgement', segments([100, 100], at(1, { ack: 7 })), [1, 1]],
   ['another window', segments([100, 100], at(1, { window: 7 })), [1, 1]],
+  [
+    'another flow label',
+    [...segments([100], () => ({})), ...segments([100], () => ({ seq: START + 100 }), { flowLabel: 7 })],
+    [1, 1],
+  ],
   ['another urgent pointer', segments([100, 100], at(1, { urgent: 7 })), [1, 1]],
   ['the same options', segments([100, 100], () => ({ options: [1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2] })), [2]],
   [
