@@ -11,6 +11,7 @@ export interface Bar {
 
 const WIDTH = 860;
 const LABEL_WIDTH = 150;
+const CHARACTER_WIDTH = 6.6;
 const FIGURE_WIDTH = 80;
 const BAR_HEIGHT = 16;
 const GAP = 4;
@@ -30,16 +31,18 @@ function text(x: number, y: number, content: string, attributes = ''): string {
 export function drawBars(title: string, bars: readonly Bar[]): string {
   const groups = [...new Set(bars.map(({ group }) => group))];
   const labels = [...new Set(bars.map(({ label }) => label))];
+  const longest = Math.max(...labels.map(({ length }) => length), 0);
+  const labelWidth = Math.round(Math.max(LABEL_WIDTH, longest * CHARACTER_WIDTH));
   const parts: string[] = [text(16, 28, title, 'font-size="18" font-weight="bold"')];
   let y = 44;
   for (const group of groups) {
     const members = bars.filter((bar) => bar.group === group);
     const scale =
-      (WIDTH - LABEL_WIDTH - FIGURE_WIDTH - 32) / Math.max(...members.map(({ most }) => most), 1e-9);
+      (WIDTH - labelWidth - FIGURE_WIDTH - 32) / Math.max(...members.map(({ most }) => most), 1e-9);
     parts.push(text(16, y + 20, group, 'font-size="13" font-weight="bold"'));
     y += HEADING_HEIGHT;
     for (const { label, least, middle, most } of members) {
-      const left = LABEL_WIDTH + 16;
+      const left = labelWidth + 16;
       const centre = y + BAR_HEIGHT / 2;
       const colour = COLOURS[labels.indexOf(label) % COLOURS.length];
       parts.push(

@@ -1,5 +1,4 @@
-/** What DNS64 costs in JavaScript, without sockets: `npm run bench -- dns-paths`. Nanoseconds a query. */
-import { Bench } from 'tinybench';
+/** What DNS64 costs in JavaScript, without sockets: `npm run bench -- dns-paths`, or with all parts `micro`. Nanoseconds a query. */
 import { DEFAULT_NAMES } from '#nat64d/control/config/synthesis.js';
 import { Answerer } from '#nat64d/control/dns64/answer.js';
 import { CoarseClock } from '#nat64d/control/dns64/clock.js';
@@ -23,7 +22,8 @@ import { synthesize } from '#nat64d/control/dns64/synthesize.js';
 import type { Question, UpstreamAnswer } from '#nat64d/control/dns64/upstream.js';
 import { MessageWriter } from '#nat64d/control/dns64/writer.js';
 import { type Prefix6, parsePrefix6 } from '#nat64d/wire/address.js';
-import { printTable, writeResults } from './report.js';
+import { timeParts } from './parts.js';
+import type { Measurement } from './report.js';
 
 /** So many that their answers do not all stay in the processor's caches. */
 const NAMES = 10_000;
@@ -58,7 +58,7 @@ function received(bytes: Buffer): Query {
   return got.query;
 }
 
-export async function run(): Promise<void> {
+export async function measure(): Promise<Measurement[]> {
   const pref64 = parsePrefix6('64:ff9b::/96') as Prefix6;
   const policy = new PolicySet({ names: DEFAULT_NAMES, pref64, wkpfStrict: false }).all[0] as Policy;
   const zones = new LocalZones('forward', () => []);
@@ -87,7 +87,6 @@ export async function run(): Promise<void> {
   if (aaaa === null || a === null) throw new Error('the answer cannot be read');
   const finished = answerer.answer(question, policy) as Reply;
 
-  const bench = new Bench({ time: 500 });
   let turn = 0;
   const next = (from: readonly Buffer[]) => {
     turn = (turn + 7) % NAMES;
@@ -104,58 +103,38 @@ export async function run(): Promise<void> {
     for (let i = 0; i < BATCH; i++) once(next(queries));
   };
   const one = queries.slice(0, 1);
-  bench.add('fast path: one name', () => {
-    for (let i = 0; i < BATCH; i++) {
-      const query = one[0] as Buffer;
-      octets += fastPath.respond(query, query.length, 0, LIMIT, out, 0);
-    }
-  });
-  bench.add(`fast path: ${NAMES} names`, () => respond(queries));
-  bench.add(`fast path: ${NAMES} names, EDNS`, () => respond(withEdns));
-  bench.add('fast path: a name that is not there', () => respond(missing));
-  bench.add(
-    'receiveQuery',
-    times((bytes) => receiveQuery(bytes)),
-  );
-  bench.add(
-    'parseMessage, an answer',
-    times(() => parseMessage(a.bytes)),
-  );
-  bench.add(
-    'synthesize',
-    times(() => synthesize(question, aaaa, a, 0, policy)),
-  );
-  bench.add(
-    'finishReply',
-    times(() => finishReply(question, finished, LIMIT)),
-  );
-  bench.add(
-    'cached question: resolver',
-    times(() => resolver.ask({ question: question.question, flags: 0x100, dnssecOk: false })),
-  );
-  bench.add(
-    'cached: receive, answer, finish',
-    times((bytes) => {
+  // A cache as small as this one holds none of the names by the time they come again.
+  const small = make(256 * 1024);
+  const paths: Record<string, () => void> = {
+    'fast path: one name': () => {
+      for (let i = 0; i < BATCH; i++) {
+        const query = one[0] as Buffer;
+        octets += fastPath.respond(query, query.length, 0, LIMIT, out, 0);
+      }
+    },
+    [`fast path: ${NAMES} names`]: () => respond(queries),
+    [`fast path: ${NAMES} names, EDNS`]: () => respond(withEdns),
+    'fast path: a name that is not there': () => respond(missing),
+    receiveQuery: times((bytes) => receiveQuery(bytes)),
+    'parseMessage, an answer': times(() => parseMessage(a.bytes)),
+    synthesize: times(() => synthesize(question, aaaa, a, 0, policy)),
+    finishReply: times(() => finishReply(question, finished, LIMIT)),
+    'cached question: resolver': times(() =>
+      resolver.ask({ question: question.question, flags: 0x100, dnssecOk: false }),
+    ),
+    'cached: receive, answer, finish': times((bytes) => {
       const query = received(bytes);
       return finishReply(query, answerer.answer(query, policy) as Reply, LIMIT);
     }),
-  );
-  // A cache as small as this one holds none of the names by the time they come again.
-  const small = make(256 * 1024);
-  bench.add(
-    'every name new: receive, ask twice, keep, synthesize, finish',
-    times((bytes) => {
+    'every name new: receive, ask twice, keep, synthesize, finish': times((bytes) => {
       const query = received(bytes);
       return finishReply(query, small.answerer.answer(query, policy) as Reply, LIMIT);
     }),
+  };
+  const measured = await timeParts(
+    'DNS, a query',
+    Object.entries(paths).map(([name, run]) => ({ name, count: BATCH, run })),
   );
-  await bench.run();
   if (octets === 0) throw new Error('nothing was answered');
-  const rows = bench.tasks.map(({ name, result }) => {
-    if (!('latency' in result)) throw new Error(`${name} did not run`);
-    const each = (ms: number) => Math.round((ms * 1e6) / BATCH);
-    return { path: name, 'ns median': each(result.latency.p50), 'ns p75': each(result.latency.p75) };
-  });
-  printTable(rows);
-  writeResults('dns-paths', rows);
+  return measured;
 }

@@ -1,10 +1,14 @@
-/** Longest-prefix match over explicit maps: `npm run bench -- lookup`. Nanoseconds a lookup, and the time to build the table. */
+/**
+ * The host table, and longest-prefix match over explicit maps: `npm run bench -- micro --only tables`. Nanoseconds a lookup, and
+ * the time to build the table.
+ */
 import { setFlagsFromString } from 'node:v8';
-import { Bench } from 'tinybench';
 import { createPrefixTable, PrefixTable } from '#nat64d/shm/prefix-table.js';
 import { V8_FLAGS } from '#nat64d/shm/v8-flags.js';
 import type { Address6 } from '#nat64d/wire/address.js';
-import { printTable, writeResults } from './report.js';
+import { Harness, NOW_SEC } from '../test/helpers/harness.js';
+import { type Part, timeParts } from './parts.js';
+import type { Measurement } from './report.js';
 
 const LOOKUPS = 1024;
 
@@ -20,39 +24,42 @@ function makePairs(count: number) {
   });
 }
 
-export async function run(): Promise<void> {
+/** Of the dynamic maps, one host's. */
+function hostTablePart(): Part {
+  const { ctx } = new Harness();
+  let found = 0;
+  return {
+    name: 'dynamic map, IPv6',
+    count: LOOKUPS,
+    run: () => {
+      for (let i = 0; i < LOOKUPS; i++) found += ctx.hosts.find(0x20010db8, 0x10000, 0, 2, 2, NOW_SEC);
+      if (found < 0) throw new Error('nothing was found');
+    },
+  };
+}
+
+export async function measure(): Promise<Measurement[]> {
   setFlagsFromString(V8_FLAGS);
-  const bench = new Bench({ time: 300 });
-  const built = new Map<string, string>();
+  const parts = [hostTablePart()];
+  const built: Measurement[] = [];
   for (const count of [10, 1000, 100_000]) {
     const pairs = makePairs(count);
     for (const family of [4, 6] as const) {
-      const name = `${count} maps, IPv${family}`;
+      const name = `${count} explicit maps, IPv${family}`;
       const startMs = performance.now();
       const table = new PrefixTable(createPrefixTable(pairs, family));
-      built.set(name, (performance.now() - startMs).toFixed(1));
+      built.push({ group: 'tables, built', what: name, unit: 'ms', value: performance.now() - startMs });
       const order = Array.from({ length: LOOKUPS }, (_, i) => pairs[(i * 7919) % count] as (typeof pairs)[0]);
       const addresses4 = Int32Array.from(order, ({ ipv4 }) => ipv4.address | 0);
       const words = order.map(({ ipv6 }) => ipv6.address[1]);
       let found = 0;
-      bench.add(name, () => {
+      const run = () => {
         if (family === 4) for (const address of addresses4) found += table.find4(address);
         else for (const word of words) found += table.find6(0x20010db8, word, 0, 0);
-      });
-      if (found < 0) throw new Error('nothing was found');
+        if (found < 0) throw new Error('nothing was found');
+      };
+      parts.push({ name, count: LOOKUPS, run });
     }
   }
-  await bench.run();
-  const rows = bench.tasks.map(({ name, result }) => {
-    if (!('latency' in result)) throw new Error(`${name} did not run`);
-    const perLookup = (ms: number) => Math.round((ms * 1e7) / LOOKUPS) / 10;
-    return {
-      table: name,
-      'ns median': perLookup(result.latency.p50),
-      'ns p75': perLookup(result.latency.p75),
-      'built in ms': built.get(name) as string,
-    };
-  });
-  printTable(rows);
-  writeResults('lookup', rows);
+  return [...(await timeParts('tables, a lookup', parts)), ...built];
 }

@@ -33,18 +33,20 @@ program
   .action(async (options) => (await import('./dns.bench.js')).run(options));
 program
   .command('micro')
-  .description('nanoseconds that each part takes for a frame, a lookup or a map, without a device')
-  .action(async () => (await import('./micro.bench.js')).run());
+  .description('nanoseconds that each part takes for a frame, a lookup, a map or a query, without a device')
+  .option('--runs <n>', 'runs, of which the median counts', integer, 3)
+  .option('--only <text>', 'only families with this in their name', '')
+  .action(async (options) => (await import('./micro.bench.js')).run(options));
 program
   .command('watch')
-  .description(
-    'nanoseconds a frame that captures cost, off and on, beside a loop without them; without a device',
-  )
-  .action(async () => (await import('./watch.bench.js')).run());
+  .description('nanoseconds a frame that captures cost, beside a loop without them; the captures of `micro`')
+  .option('--runs <n>', 'runs, of which the median counts', integer, 3)
+  .action(async ({ runs }) => (await import('./micro.bench.js')).run({ runs, only: 'captures' }, 'watch'));
 program
   .command('dns-paths')
-  .description('nanoseconds that DNS64 takes for a query, without sockets')
-  .action(async () => (await import('./dns-paths.bench.js')).run());
+  .description('nanoseconds that DNS64 takes for a query, without sockets; the DNS of `micro`')
+  .option('--runs <n>', 'runs, of which the median counts', integer, 3)
+  .action(async ({ runs }) => (await import('./micro.bench.js')).run({ runs, only: 'dns' }, 'dns-paths'));
 program
   .command('pool')
   .description('what allocation, expiry and dynamic.map cost with a /10')

@@ -1,30 +1,26 @@
 /**
- * What each part costs by itself: `npm run bench -- micro`. Nanoseconds for a frame, a lookup, a map; without a device. Buffers
- * are those of a worker, and so are the V8 flags.
+ * What each part costs by itself: `npm run bench -- micro`. Nanoseconds for a frame, a lookup, a map, a query; without a device. Buffers
+ * are those of a worker, and so are the V8 flags. Families of parts take turns, each time in a process of its own: what the JIT has
+ * learned from one is no help and no harm to another. The ratio is to the first of a family.
  */
+import { execFileSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 import { setFlagsFromString } from 'node:v8';
-import { Bench } from 'tinybench';
 import { Coalescer } from '#nat64d/dataplane/coalesce.js';
 import { HEADROOM } from '#nat64d/shm/frame-ring.js';
 import { V8_FLAGS } from '#nat64d/shm/v8-flags.js';
 import { adjustChecksum, sumBytes } from '#nat64d/wire/checksum.js';
 import { VNET_HEADER } from '#nat64d/wire/vnet.js';
 import native from '#native';
-import { Harness, HOST6, NOW_SEC } from '../test/helpers/harness.js';
+import { Harness } from '../test/helpers/harness.js';
 import { bytes, ipv4, tcp, udp } from '../test/helpers/packet.js';
+import * as dnsPaths from './dns-paths.bench.js';
 import * as lookup from './lookup.bench.js';
+import { type Part, timeParts } from './parts.js';
 import { hostOf, makePool } from './pool.bench.js';
-import { printTable, writeResults } from './report.js';
+import { barsOf, gather, type Measurement, report, rowsOf } from './report.js';
 import * as translate from './translate.bench.js';
 import * as watch from './watch.bench.js';
-
-interface Part {
-  readonly name: string;
-  /** Things that one run does. */
-  readonly count: number;
-  run(): unknown;
-  beforeEach?(): void;
-}
 
 const BURST = 16;
 const POOL_LENGTH = 16;
@@ -68,7 +64,7 @@ function poolParts(): Part[] {
   let sec = CLOCK_SEC;
   return [
     {
-      name: 'allocator: a new host',
+      name: 'a new host',
       count: hosts.length,
       run: () => {
         for (const host of hosts) fresh.pool.assign(host, CLOCK_SEC);
@@ -78,7 +74,7 @@ function poolParts(): Part[] {
       },
     },
     {
-      name: 'allocator: a known host',
+      name: 'a known host',
       count: hosts.length,
       run: () => {
         for (const host of hosts) known.pool.assign(host, CLOCK_SEC);
@@ -86,7 +82,7 @@ function poolParts(): Part[] {
     },
     {
       // Every map is due, and has been used since.
-      name: 'expiry: a map that goes on',
+      name: 'expiry of a map that goes on',
       count: hosts.length,
       run: () => known.pool.sweep(sec),
       beforeEach: () => {
@@ -97,11 +93,10 @@ function poolParts(): Part[] {
   ];
 }
 
-function parts(): Part[] {
+function checksumParts(): Part[] {
   const { ctx } = new Harness();
   const sums = new Int32Array(new SharedArrayBuffer(4 * BURST));
   const ranges = Int32Array.from({ length: 2 * BURST }, (_, i) => (i % 2 === 0 ? 2048 * i : 1400));
-  const host = new Int32Array([0x20010db8, 0x10000, 0, 2]);
   const times = 1000;
   const repeat = (run: (i: number) => number) => () => {
     let sum = 0;
@@ -109,57 +104,63 @@ function parts(): Part[] {
     return sum;
   };
   return [
-    { name: 'checksum: adjust', count: times, run: repeat((i) => adjustChecksum(i, 0x1234, i)) },
-    { name: 'checksum: sum 20 B', count: times, run: repeat((i) => sumBytes(ctx.dv, i & ~15, 20)) },
-    { name: 'checksum: sum 1400 B', count: times, run: repeat((i) => sumBytes(ctx.dv, i & ~15, 1400)) },
+    { name: 'adjust', count: times, run: repeat((i) => adjustChecksum(i, 0x1234, i)) },
+    { name: 'sum 20 B', count: times, run: repeat((i) => sumBytes(ctx.dv, i & ~15, 20)) },
+    { name: 'sum 1400 B', count: times, run: repeat((i) => sumBytes(ctx.dv, i & ~15, 1400)) },
     {
-      name: 'checksum: sum 1400 B, natively, 16 in a call',
+      name: 'sum 1400 B, natively, 16 in a call',
       count: BURST,
       run: () => native.sums(ctx.u8, ranges, BURST, sums),
     },
-    {
-      name: `host table: find ${HOST6}`,
-      count: times,
-      run: repeat(() =>
-        ctx.hosts.find(
-          host[0] as number,
-          host[1] as number,
-          host[2] as number,
-          host[3] as number,
-          2,
-          NOW_SEC,
-        ),
-      ),
-    },
-    joining('joining: 16 datagrams of 64 B of a flow, sums verified', datagrams(64, true), 0),
-    joining('joining: 16 datagrams of 1400 B of a flow, sums verified', datagrams(1400, true), 0),
-    joining('joining: 16 segments of 1400 B, marked valid', segments(1400), 2),
-    joining('joining: 16 datagrams of 16 flows', datagrams(64, false), 0),
-    ...poolParts(),
   ];
 }
 
-export async function run(): Promise<void> {
+const joiningParts = (): Part[] => [
+  joining('16 datagrams of 16 flows, none joined', datagrams(64, false), 0),
+  joining('16 datagrams of 64 B of a flow, sums verified', datagrams(64, true), 0),
+  joining('16 datagrams of 1400 B of a flow, sums verified', datagrams(1400, true), 0),
+  joining('16 segments of 1400 B, marked valid', segments(1400), 2),
+];
+
+const withFlags = (group: string, parts: () => Part[]) => () => {
   setFlagsFromString(V8_FLAGS);
-  const bench = new Bench({ time: 300, warmupTime: 100 });
-  const all = parts();
-  for (const { name, run: work, beforeEach } of all) {
-    bench.add(name, work, beforeEach === undefined ? {} : { beforeEach });
+  return timeParts(group, parts());
+};
+
+const FAMILIES: Readonly<Record<string, () => Promise<Measurement[]>>> = {
+  translation: translate.measure,
+  checksums: withFlags('checksums', checksumParts),
+  tables: lookup.measure,
+  joining: withFlags('joining, a frame', joiningParts),
+  pool: withFlags('allocator and expiry, a map', poolParts),
+  captures: watch.measure,
+  dns: dnsPaths.measure,
+};
+
+export interface MicroOptions {
+  readonly runs: number;
+  /** Only families whose name has this in it. */
+  readonly only: string;
+}
+
+/** Measures, and writes the results under this name. */
+export function run({ runs, only }: MicroOptions, file = only === '' ? 'micro' : 'micro-part'): void {
+  const families = Object.keys(FAMILIES).filter((name) => name.includes(only));
+  const measured: Measurement[] = [];
+  for (let i = 1; i <= runs; i++) {
+    for (const family of families) {
+      console.error(`run ${i}/${runs}  ${family}`);
+      const words = [...process.execArgv, fileURLToPath(import.meta.url), family];
+      measured.push(...JSON.parse(execFileSync(process.execPath, words, { encoding: 'utf8' })));
+    }
   }
-  await bench.run();
-  const rows = bench.tasks.map(({ name, result }, i) => {
-    if (!('latency' in result)) throw new Error(`${name} did not run`);
-    const each = (ms: number) => Math.round((ms * 1e7) / (all[i] as Part).count) / 10;
-    return { part: name, 'ns median': each(result.latency.p50), 'ns p75': each(result.latency.p75) };
-  });
-  printTable(rows);
-  writeResults('micro', rows);
-  for (const [title, other] of [
-    ['Translation, a frame', translate],
-    ['Explicit maps, a lookup', lookup],
-    ['Captures, a frame of a worker’s loop', watch],
-  ] as const) {
-    console.log(`\n${title}`);
-    await other.run();
-  }
+  const series = gather(measured);
+  report(file, 'nat64d: parts by themselves', rowsOf(series), barsOf(series));
+}
+
+const [script, family = ''] = process.argv.slice(1);
+if (script === fileURLToPath(import.meta.url)) {
+  const measure = FAMILIES[family];
+  if (measure === undefined) throw new Error(`no family ${family}`);
+  console.log(JSON.stringify(await measure()));
 }

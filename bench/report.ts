@@ -2,8 +2,24 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus, release } from 'node:os';
 import { fileURLToPath } from 'node:url';
+import { type Bar, drawBars } from './chart.js';
+import { median, spread } from './statistics.js';
 
-type Row = Record<string, string | number>;
+export type Row = Record<string, string | number>;
+
+/** What one run measured of one thing. */
+export interface Measurement {
+  /** Things of a group have a unit, and a first one to compare with. */
+  readonly group: string;
+  readonly what: string;
+  readonly unit: string;
+  readonly value: number;
+}
+
+/** What all runs measured of one thing. */
+export interface Series extends Omit<Measurement, 'value'> {
+  readonly samples: readonly number[];
+}
 
 /** Prints rows as an aligned table; numbers to the right. */
 export function printTable(rows: readonly Row[]): void {
@@ -49,4 +65,52 @@ export function writeResults(name: string, rows: readonly Row[]): string {
     `${name}.json`,
     `${JSON.stringify({ when: new Date().toISOString(), machine, rows }, null, 2)}\n`,
   );
+}
+
+/** Measurements of several runs by what they are of, in the order in which each came first. */
+export function gather(measured: readonly Measurement[]): Series[] {
+  const all = new Map<string, Series & { samples: number[] }>();
+  for (const { group, what, unit, value } of measured) {
+    const key = `${group}\n${what}`;
+    const series = all.get(key) ?? { group, what, unit, samples: [] };
+    series.samples.push(value);
+    all.set(key, series);
+  }
+  return [...all.values()];
+}
+
+/** Three digits: more would be noise. */
+export const rounded = (value: number) => Number(value.toPrecision(3));
+
+const firstOfGroup = ({ group }: Series, all: readonly Series[]) =>
+  all.find((other) => other.group === group);
+
+/** Rows with least, median and most, and in the last column the ratio of the median to that of another, the first of its group unless told. */
+export function rowsOf(all: readonly Series[], ratio = 'x the first', baseOf = firstOfGroup): Row[] {
+  return all.map((series) => {
+    const { least, middle, most } = spread(series.samples);
+    const times = middle / median(baseOf(series, all)?.samples ?? []);
+    return {
+      of: series.group,
+      what: series.what,
+      min: rounded(least),
+      median: rounded(middle),
+      max: rounded(most),
+      unit: series.unit,
+      [ratio]: Number.isFinite(times) ? times.toFixed(2) : '–',
+    };
+  });
+}
+
+export const barsOf = (all: readonly Series[]): Bar[] =>
+  all.map(({ group, what, unit, samples }) => ({
+    group: `${group} (${unit})`,
+    label: what,
+    ...spread(samples),
+  }));
+
+/** Prints rows, and writes them and their bars to bench/results/NAME.json and NAME.svg. */
+export function report(name: string, title: string, rows: readonly Row[], bars: readonly Bar[]): void {
+  printTable(rows);
+  console.log(`\n${writeResults(name, rows)}\n${writeText(`${name}.svg`, drawBars(title, bars))}`);
 }

@@ -8,6 +8,13 @@ export function quantile(samples: readonly number[], fraction: number): number {
 
 export const median = (samples: readonly number[]): number => quantile(samples, 0.5);
 
+/** Least, median and most of samples: what a bar shows. */
+export const spread = (samples: readonly number[]) => ({
+  least: quantile(samples, 0),
+  middle: median(samples),
+  most: quantile(samples, 1),
+});
+
 /** Least-squares slope of y over x. */
 export function slope(points: readonly (readonly [x: number, y: number])[]): number {
   const n = points.length;

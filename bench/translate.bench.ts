@@ -1,9 +1,8 @@
 /**
- * What the translator costs a frame: `npm run bench -- translate`. Nanoseconds per frame, without reading or writing the
+ * What the translator costs a frame: `npm run bench -- micro --only translation`. Nanoseconds per frame, without reading or writing the
  * device. Each sample translates a burst laid out in the ring as a read lays it out, restored between samples.
  */
 import { setFlagsFromString } from 'node:v8';
-import { Bench } from 'tinybench';
 import type { Context } from '#nat64d/dataplane/context.js';
 import { translateFrame } from '#nat64d/dataplane/translate.js';
 import { HEADROOM, SCRATCH_START } from '#nat64d/shm/frame-ring.js';
@@ -17,7 +16,8 @@ import {
   udpPayload,
 } from '../test/helpers/frames.js';
 import { Harness, type Vnet } from '../test/helpers/harness.js';
-import { printTable, writeResults } from './report.js';
+import { timeParts } from './parts.js';
+import type { Measurement } from './report.js';
 
 const FRAMES = 64;
 
@@ -25,7 +25,6 @@ interface Case {
   name: string;
   frame: Buffer;
   vnet?: Vnet;
-  perFrame?: number;
 }
 
 const partial = (gsoType: number, start: number, csumOffset: number, headers: number): Vnet => ({
@@ -42,28 +41,28 @@ const echo = (type: number) =>
 const fragmentHeader = Buffer.from([17, 0, 0, 0xb9, 0, 0, 0, 7]);
 
 const cases: Case[] = [
-  { name: 'TCP 1400 B         v6-to-v4', frame: ipv6Frame(6, tcpPayload(1400)) },
-  { name: 'TCP 1400 B         v4-to-v6', frame: ipv4Frame(6, tcpPayload(1400)) },
-  { name: 'UDP 64 B           v6-to-v4', frame: ipv6Frame(17, udpPayload(64)) },
-  { name: 'UDP 64 B           v4-to-v6', frame: ipv4Frame(17, udpPayload(64)) },
-  { name: 'UDP 1400 B         v6-to-v4', frame: ipv6Frame(17, udpPayload(1400)) },
-  { name: 'UDP 1400 B         v4-to-v6', frame: ipv4Frame(17, udpPayload(1400)) },
-  { name: 'ICMP echo 56 B     v6-to-v4', frame: ipv6Frame(58, echo(128)) },
-  { name: 'ICMP echo 56 B     v4-to-v6', frame: ipv4Frame(1, echo(8)) },
-  { name: 'ICMP error         v6-to-v4', frame: icmp6Error() },
-  { name: 'ICMP error         v4-to-v6', frame: icmp4Error() },
+  { name: 'TCP 1400 B, v6-to-v4', frame: ipv6Frame(6, tcpPayload(1400)) },
+  { name: 'TCP 1400 B, v4-to-v6', frame: ipv4Frame(6, tcpPayload(1400)) },
+  { name: 'UDP 64 B, v6-to-v4', frame: ipv6Frame(17, udpPayload(64)) },
+  { name: 'UDP 64 B, v4-to-v6', frame: ipv4Frame(17, udpPayload(64)) },
+  { name: 'UDP 1400 B, v6-to-v4', frame: ipv6Frame(17, udpPayload(1400)) },
+  { name: 'UDP 1400 B, v4-to-v6', frame: ipv4Frame(17, udpPayload(1400)) },
+  { name: 'ICMP echo 56 B, v6-to-v4', frame: ipv6Frame(58, echo(128)) },
+  { name: 'ICMP echo 56 B, v4-to-v6', frame: ipv4Frame(1, echo(8)) },
+  { name: 'ICMP error, v6-to-v4', frame: icmp6Error() },
+  { name: 'ICMP error, v4-to-v6', frame: icmp4Error() },
   {
-    name: 'fragment 1000 B    v6-to-v4',
+    name: 'fragment 1000 B, v6-to-v4',
     frame: ipv6Frame(44, Buffer.concat([fragmentHeader, Buffer.alloc(1000)])),
   },
-  { name: 'fragment 1000 B    v4-to-v6', frame: ipv4Frame(17, Buffer.alloc(1000), { fragment: 0x2017 }) },
+  { name: 'fragment 1000 B, v4-to-v6', frame: ipv4Frame(17, Buffer.alloc(1000), { fragment: 0x2017 }) },
   {
-    name: 'super-frame 60 KiB v6-to-v4',
+    name: 'super-frame 60 KiB, v6-to-v4',
     frame: ipv6Frame(6, tcpPayload(60_000)),
     vnet: partial(4, 40, 16, 20),
   },
   {
-    name: 'super-frame 60 KiB v4-to-v6',
+    name: 'super-frame 60 KiB, v4-to-v6',
     frame: ipv4Frame(6, tcpPayload(60_000)),
     vnet: partial(1, 20, 16, 20),
   },
@@ -104,29 +103,16 @@ function translateBurst(ctx: Context, offsets: number[], length: number): number
   return bad;
 }
 
-export async function run(): Promise<void> {
+export async function measure(): Promise<Measurement[]> {
   setFlagsFromString(V8_FLAGS);
   const { ctx } = new Harness();
-  const bench = new Bench({ time: 300, warmupTime: 100 });
-  for (const { name, frame, vnet } of cases) {
+  const parts = cases.map(({ name, frame, vnet }) => {
     const offsets = layOut(frame);
-    restore(ctx, frame, vnet, offsets);
-    if (translateBurst(ctx, offsets, frame.length) !== 0) throw new Error(`${name}: not forwarded`);
-    bench.add(name, () => translateBurst(ctx, offsets, frame.length), {
-      beforeEach: () => restore(ctx, frame, vnet, offsets),
-    });
-  }
-  await bench.run();
-  const rows = bench.tasks.map((task) => {
-    const { result } = task;
-    if (!('latency' in result)) throw new Error(`${task.name} did not run`);
-    const perFrame = (ms: number) => Math.round((ms * 1e7) / FRAMES) / 10;
-    return {
-      case: task.name,
-      'ns median': perFrame(result.latency.p50),
-      'ns p75': perFrame(result.latency.p75),
-    };
+    const beforeEach = () => restore(ctx, frame, vnet, offsets);
+    const run = () => translateBurst(ctx, offsets, frame.length);
+    beforeEach();
+    if (run() !== 0) throw new Error(`${name}: not forwarded`);
+    return { name, count: FRAMES, run, beforeEach };
   });
-  printTable(rows);
-  writeResults('translate', rows);
+  return timeParts('translation, a frame', parts);
 }
