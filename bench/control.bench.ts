@@ -8,10 +8,11 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type GatewayProcess, Lab } from '../test/helpers/lab.js';
+import type { Bar } from './chart.js';
 import { POOL4, type Running, startNat64d } from './contenders.js';
 import { measureFlood, openSink, startFlood } from './loads.js';
-import { printTable, writeResults } from './report.js';
-import { quantile } from './statistics.js';
+import { printTable, type Row, report } from './report.js';
+import { median, quantile } from './statistics.js';
 
 const TIMES = 20;
 const TOML = `workers = 2\npool4 = "${POOL4}"\nmax-maps-per-64 = 0\n[device]\nmasquerade = false\n[dns64]\nenabled = false\n`;
@@ -100,7 +101,7 @@ function mapLines(count: number, from: number): string {
 }
 
 /** Reloads with a large map-file: how long they take, and the longest time in which the event loop had no turn. */
-async function measureMaps(lab: Lab): Promise<Record<string, string | number>[]> {
+async function measureMaps(lab: Lab): Promise<{ rows: Row[]; bars: Bar[] }> {
   const file = join(lab.folder, 'maps');
   writeFileSync(file, '');
   const { gateway, running } = await startNat64d(lab, 2, {
@@ -112,7 +113,8 @@ async function measureMaps(lab: Lab): Promise<Record<string, string | number>[]>
     gateway.kill('SIGURG');
     return (await gateway.waitFor('event-loop', ++asked)).ms as number;
   };
-  const rows: Record<string, string | number>[] = [];
+  const rows: Row[] = [];
+  const bars: Bar[] = [];
   const steps = [
     ['none to', mapLines(MAP_LINES, 0)],
     ['the same', mapLines(MAP_LINES, 0)],
@@ -130,9 +132,14 @@ async function measureMaps(lab: Lab): Promise<Record<string, string | number>[]>
       ms: Math.round(ms),
       'longest block ms': Math.round(blockMs),
     });
+    bars.push({
+      group: `reload, ${MAP_LINES} maps: longest without a turn of the event loop (ms)`,
+      label: what,
+      ...{ least: blockMs, middle: blockMs, most: blockMs },
+    });
   }
   await running.stop();
-  return rows;
+  return { rows, bars };
 }
 
 const RESTARTS = 10;
@@ -176,40 +183,63 @@ async function measureRestarts(lab: Lab): Promise<Restarts> {
   return restarts;
 }
 
-function rowOf(what: string, load: string, ms: readonly number[]): Record<string, string | number> {
-  const at = (share: number) => Math.round(quantile(ms, share));
-  return { what, load, times: ms.length, 'p50 ms': at(0.5), 'p99 ms': at(0.99) };
+interface Timed {
+  readonly what: string;
+  readonly load: string;
+  readonly ms: readonly number[];
 }
+
+/** With the ratio of the median to that of the same when idle. */
+function rowOf({ what, load, ms }: Timed, all: readonly Timed[]): Row {
+  const at = (share: number) => Math.round(quantile(ms, share));
+  const idle = median(all.find((other) => other.what === what)?.ms ?? []);
+  return {
+    what,
+    load,
+    times: ms.length,
+    'min ms': at(0),
+    'p50 ms': at(0.5),
+    'p99 ms': at(0.99),
+    'x idle': (median(ms) / idle).toFixed(2),
+  };
+}
+
+const barOf = ({ what, load, ms }: Timed): Bar => ({
+  group: `${what} (ms: least, p50, p99)`,
+  label: load,
+  least: quantile(ms, 0),
+  middle: median(ms),
+  most: quantile(ms, 0.99),
+});
 
 export async function run(): Promise<void> {
   const lab = new Lab({ clientAddresses: 1 });
   try {
     lab.ip(lab.server, 'route add 10.64.0.0/12 via 203.0.113.1');
     await openSink(lab);
-    const rows: Record<string, string | number>[] = [];
+    const timed: Timed[] = [];
     for (const isLoaded of [false, true]) {
       const { reload, resize, replace, stop } = await measure(lab, isLoaded);
       const load = isLoaded ? 'full load' : 'idle';
-      for (const [what, ms] of [
-        ['SIGHUP until it is in force', reload],
-        ['SIGHUP until another number of workers serves', resize],
-        ['death of a worker until another serves', replace],
-        ['SIGTERM until the process has ended', stop],
-      ] as const) {
-        rows.push(rowOf(what, load, ms));
-      }
+      timed.push(
+        { what: 'SIGHUP until it is in force', load, ms: reload },
+        { what: 'SIGHUP until another number of workers serves', load, ms: resize },
+        { what: 'death of a worker until another serves', load, ms: replace },
+        { what: 'SIGTERM until the process has ended', load, ms: stop },
+      );
     }
     const { forwards, serves } = await measureRestarts(lab);
     for (const [until, ms] of [
       ['it forwards', forwards],
       ['all is set up', serves],
     ] as const) {
-      rows.push(rowOf(`start after kill -9 until ${until}, ${RESTART_MAPS} maps`, 'idle', ms));
+      timed.push({ what: `start after kill -9 until ${until}, ${RESTART_MAPS} maps`, load: 'idle', ms });
     }
+    const rows = timed.map((one) => rowOf(one, timed));
     printTable(rows);
     const maps = await measureMaps(lab);
-    printTable(maps);
-    console.log(`\n${writeResults('control', [...rows, ...maps])}`);
+    const bars = [...timed.map(barOf), ...maps.bars];
+    report('control', 'nat64d: how soon the control plane is heard', [...rows, ...maps.rows], bars);
   } finally {
     await lab.close();
   }

@@ -5,9 +5,10 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type GatewayProcess, Lab, SERVER4, under } from '../test/helpers/lab.js';
+import type { Bar } from './chart.js';
 import type { Running } from './contenders.js';
 import { ECHO_PORT, LOADGEN, measureEcho, openSink, SENDER_CPU, SINK_PORT } from './loads.js';
-import { printTable, writeResults } from './report.js';
+import { type Row, report } from './report.js';
 
 const FLOWS = { flows: 64, size: 200, rate: 5000 };
 const BASE_SEC = 3;
@@ -114,7 +115,7 @@ async function measureService(lab: Lab, running: Running, seconds: number): Prom
   };
 }
 
-async function measure(lab: Lab, flood: Flood, seconds: number) {
+async function measure(lab: Lab, flood: Flood, seconds: number): Promise<{ row: Row; bars: Bar[] }> {
   const { top = '', translation = '' } = flood.toml ?? {};
   const toml = `workers = 2\n${top}[device]\nmasquerade = false\n[translation]\n${translation}[http]\nlisten = false\n`;
   const gateway = await lab.startGateway({ toml });
@@ -140,7 +141,16 @@ async function measure(lab: Lab, flood: Flood, seconds: number) {
   const counters = gateway.events('stopped')[0]?.counters as Record<string, number>;
   const frames = (counters['frames-in-v6'] ?? 0) + (counters['frames-in-v4'] ?? 0);
   const percent = (part: number) => `${(part * 100).toFixed(1)} %`;
-  return {
+  const bar = (group: string, [least, middle, most]: readonly [number, number, number]): Bar => ({
+    group,
+    label: flood.name,
+    least,
+    middle,
+    most,
+  });
+  const keep = (during.flows / before.flows) * 100;
+  const names = during.names * 100;
+  const row = {
     flood: flood.name,
     'flows keep': percent(during.flows / before.flows),
     'their p99, µs': `${Math.round(before.p99Us)} -> ${Math.round(during.p99Us)}`,
@@ -149,6 +159,12 @@ async function measure(lab: Lab, flood: Flood, seconds: number) {
     'MiB before': Math.round(beforeMiB),
     'MiB at most': Math.round(mostMiB),
   };
+  const bars = [
+    bar('established flows keep (%)', [keep, keep, keep]),
+    bar('names answered (%)', [names, names, names]),
+    bar('resident at most, from before (MiB)', [beforeMiB, mostMiB, mostMiB]),
+  ];
+  return { row, bars };
 }
 
 export interface FloodOptions {
@@ -158,7 +174,8 @@ export interface FloodOptions {
 }
 
 export async function run({ seconds, only }: FloodOptions): Promise<void> {
-  const rows = [];
+  const rows: Row[] = [];
+  const bars: Bar[] = [];
   for (const flood of FLOODS.filter(({ name }) => name.includes(only))) {
     const lab = new Lab();
     try {
@@ -166,13 +183,13 @@ export async function run({ seconds, only }: FloodOptions): Promise<void> {
       await openSink(lab);
       lab.spawn(lab.server, LOADGEN, ['echo', '--port', String(ECHO_PORT)]);
       lab.spawn(lab.server, LOADGEN, ['authority', '--port', '53']);
-      const row = await measure(lab, flood, seconds);
-      rows.push(row);
-      console.error(JSON.stringify(row));
+      const measured = await measure(lab, flood, seconds);
+      rows.push(measured.row);
+      bars.push(...measured.bars);
+      console.error(JSON.stringify(measured.row));
     } finally {
       await lab.close();
     }
   }
-  printTable(rows);
-  console.log(`\n${writeResults('floods', rows)}`);
+  report(only === '' ? 'floods' : 'floods-part', 'nat64d: what floods cost', rows, bars);
 }

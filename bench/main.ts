@@ -13,8 +13,14 @@ function integer(text: string): number {
   return value;
 }
 
+function poolLength(text: string): number {
+  const length = integer(text);
+  if (length < 8 || length > 29) throw new InvalidArgumentError('It must be from 8 to 29.');
+  return length;
+}
+
 const program = new Command('npm run bench --')
-  .description('Benchmarks. Each prints a table and writes JSON, most an SVG chart too, into bench/results.')
+  .description('Benchmarks. Each prints a table, and writes JSON and an SVG chart into bench/results; `load` only prints.')
   .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2));
 
 program
@@ -49,8 +55,10 @@ program
   .action(async ({ runs }) => (await import('./micro.bench.js')).run({ runs, only: 'dns' }, 'dns-paths'));
 program
   .command('pool')
-  .description('what allocation, expiry and dynamic.map cost with a /10')
-  .action(async () => (await import('./pool.bench.js')).run());
+  .description('what allocation, expiry and dynamic.map cost with a large pool')
+  .option('--runs <n>', 'runs, of which the median counts', integer, 3)
+  .option('--length <n>', 'prefix length of the pool', poolLength, 10)
+  .action(async (options) => (await import('./pool.bench.js')).run(options));
 program
   .command('control')
   .description('how soon a reload and a stop take effect, idle and under full load (root)')
@@ -78,11 +86,13 @@ program
   .description('what each piece of tuning advice is worth (root)')
   .option('--runs <n>', 'runs, of which the median counts', integer, 3)
   .option('--seconds <n>', 'seconds for each figure', number, 2)
+  .option('--congestion <name>', "congestion control of TCP's sender", 'cubic')
   .action(async (options) => (await import('./tuning.bench.js')).run(options));
 program
   .command('profile')
   .description('where the time goes, with flame graphs (root, perf)')
-  .action(async () => (await import('./profile.bench.js')).run());
+  .option('--runs <n>', 'runs, of which the median counts', integer, 3)
+  .action(async (options) => (await import('./profile.bench.js')).run(options));
 program
   .command('load')
   .description('load on a gateway anywhere: round trips to a machine behind it that runs `echo`')

@@ -1,6 +1,6 @@
 /**
- * What a large dynamic pool costs: `npm run bench -- pool [LENGTH]`, a /10 (4 million addresses) unless told. Each start is
- * a process of its own, so that memory is its alone.
+ * What a large dynamic pool costs: `npm run bench -- pool --length N`, a /10 (4 million addresses) unless told. Each start is
+ * a process of its own, so that memory is its alone; all of them are done again in each run.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -16,13 +16,7 @@ import { createHostTable } from '#nat64d/shm/host-table.js';
 import { createSharedState } from '#nat64d/shm/shared-state.js';
 import { type Address6, formatAddress4, formatAddress6 } from '#nat64d/wire/address.js';
 import { TABULATION_WORDS } from '#nat64d/wire/tabulation.js';
-import { printTable, writeResults } from './report.js';
-
-export interface Measurement {
-  readonly what: string;
-  readonly value: number;
-  readonly unit: 'ms' | 'MiB' | 'µs each';
-}
+import { barsOf, gather, type Measurement, report, rowsOf } from './report.js';
 
 const BASE = 0x0a000000;
 const LIFETIME_SEC = 7440;
@@ -93,13 +87,13 @@ async function longestBlockMs(run: () => Promise<void>): Promise<number> {
 class Measurements {
   readonly rows: Measurement[] = [];
 
-  add(what: string, unit: Measurement['unit'], value: number): void {
-    this.rows.push({ what, value: Math.round(value * 100) / 100, unit });
+  add(group: string, what: string, unit: 'ms' | 'MiB' | 'µs', value: number): void {
+    this.rows.push({ group, what, unit, value });
   }
 
   addMemory(what: string): void {
-    this.add(`${what}: resident`, 'MiB', process.memoryUsage.rss() / 2 ** 20);
-    this.add(`${what}: resident at its peak`, 'MiB', process.resourceUsage().maxRSS / 1024);
+    this.add('resident', what, 'MiB', process.memoryUsage.rss() / 2 ** 20);
+    this.add('resident at its peak', what, 'MiB', process.resourceUsage().maxRSS / 1024);
   }
 }
 
@@ -115,7 +109,7 @@ async function start(what: string, length: number, file: string) {
       throw new Error(`${problems.length + refused.length} bad lines`);
   });
   if (made === undefined) throw new Error('no pool was made');
-  measured.add(`${what}: until it could serve`, 'ms', ms);
+  measured.add('until it could serve', what, 'ms', ms);
   measured.addMemory(what);
   return { measured, ...made };
 }
@@ -130,8 +124,9 @@ async function fill(length: number, folder: string): Promise<Measurements> {
   const { capacity } = pool;
   const perMap = async (what: string, count: number, run: (i: number) => void) =>
     measured.add(
+      'a map',
       what,
-      'µs each',
+      'µs',
       ((await msOf(() => {
         for (let i = 0; i < count; i++) run(i);
       })) *
@@ -149,8 +144,8 @@ async function fill(length: number, folder: string): Promise<Measurements> {
 
   const store = new DynamicMapStore(join(folder, FULL));
   const compact = () => store.compact(pool.entries(), CLOCK_START_SEC, UNIX_SEC);
-  measured.add('compaction', 'ms', await msOf(compact));
-  measured.add('compaction: longest without a turn of the event loop', 'ms', await longestBlockMs(compact));
+  measured.add('compaction', 'whole', 'ms', await msOf(compact));
+  measured.add('compaction', 'longest without a turn of the event loop', 'ms', await longestBlockMs(compact));
   await perMap('record', RECORDS, (i) => store.record(BASE + 1 + (i % capacity), hostOf(i), UNIX_SEC));
   await store.compact(pool.entries(), CLOCK_START_SEC, UNIX_SEC);
   await store.close();
@@ -158,8 +153,8 @@ async function fill(length: number, folder: string): Promise<Measurements> {
   // Every map is due in the same second: first all have been used since, then none.
   const dueSec = CLOCK_START_SEC + LIFETIME_SEC + 1;
   lastSeen.fill(dueSec);
-  sweep(measured, pool, 'sweep, all in use', dueSec);
-  sweep(measured, pool, 'sweep, all over', dueSec + LIFETIME_SEC + 1);
+  sweep(measured, pool, 'all in use', dueSec);
+  sweep(measured, pool, 'all over', dueSec + LIFETIME_SEC + 1);
   if (pool.dormantCount !== capacity) throw new Error(`${pool.dormantCount} dormant maps of ${capacity}`);
   await perMap('assign, from the longest rested', RECORDS, (i) =>
     pool.assign(hostOf(2 * capacity + i), dueSec + LIFETIME_SEC + 1),
@@ -175,8 +170,8 @@ function sweep(measured: Measurements, pool: DynamicPool, what: string, untilSec
     looked = pool.sweep(untilSec, SWEEP_SLICE);
     longestMs = Math.max(longestMs, performance.now() - sliceMs);
   }
-  measured.add(`${what}: whole`, 'ms', performance.now() - startMs);
-  measured.add(`${what}: longest slice`, 'ms', longestMs);
+  measured.add('sweep', `${what}, whole`, 'ms', performance.now() - startMs);
+  measured.add('sweep', `${what}, longest slice`, 'ms', longestMs);
 }
 
 const phases: Record<string, (length: number, folder: string) => Promise<Measurements>> = {
@@ -193,7 +188,7 @@ const phases: Record<string, (length: number, folder: string) => Promise<Measure
 };
 
 /** Measures a pool of this prefix length, each phase in a process of its own. */
-export async function benchPool(length = 10): Promise<Measurement[]> {
+function measurePool(length: number): Measurement[] {
   const folder = mkdtempSync(join(tmpdir(), 'nat64d-bench-pool-'));
   try {
     return Object.keys(phases).flatMap((phase) => {
@@ -205,11 +200,20 @@ export async function benchPool(length = 10): Promise<Measurement[]> {
   }
 }
 
-export async function run([length = '10']: string[] = []): Promise<void> {
-  if (!/^([89]|[12][0-9])$/.test(length)) throw new Error(`${length}: give a prefix length from 8 to 29`);
-  const rows = (await benchPool(Number(length))).map((row) => ({ ...row }));
-  printTable(rows);
-  writeResults('pool', rows);
+export interface PoolOptions {
+  readonly runs: number;
+  /** Prefix length of the pool, from 8 to 29. */
+  readonly length: number;
+}
+
+export function run({ runs, length }: PoolOptions): void {
+  const measured: Measurement[] = [];
+  for (let i = 1; i <= runs; i++) {
+    console.error(`run ${i}/${runs}`);
+    measured.push(...measurePool(length));
+  }
+  const series = gather(measured);
+  report('pool', `nat64d: a pool of a /${length}`, rowsOf(series), barsOf(series));
 }
 
 const [script, phase = '', length = '10', folder = ''] = process.argv.slice(1);

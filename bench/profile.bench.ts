@@ -1,6 +1,7 @@
 /**
  * Where the gateway's time goes: `npm run bench -- profile`. Samples the process with perf while a load passes, and prints what
- * share each part has; writes a flame graph of each load into bench/results.
+ * CPU a frame takes and what share of it each part has, with ratios to bursts; loads take turns. Writes a flame graph of each load,
+ * of all its runs, into bench/results.
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -9,10 +10,11 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Lab } from '../test/helpers/lab.js';
 import { fetchPeer, type Peer } from '../test/helpers/peers.js';
-import { nat64d, pin, type Running } from './contenders.js';
+import { pin, type Running, startNat64d } from './contenders.js';
 import { drawFlames, type Flame } from './flame.js';
-import { GATEWAY_CPU, measureFlood, measureTcp, openIperf, openSink } from './loads.js';
-import { printTable, writeResults, writeText } from './report.js';
+import { cpuSeconds, GATEWAY_CPU, measureFlood, measureTcp, openIperf, openSink } from './loads.js';
+import { barsOf, gather, type Measurement, report, rowsOf, type Series, writeText } from './report.js';
+import { median } from './statistics.js';
 
 const SECONDS = 4;
 const FREQUENCY_HZ = 4000;
@@ -143,33 +145,85 @@ function fold(stacks: readonly string[][]): Flame {
   return root;
 }
 
-export async function run(): Promise<void> {
+interface Profile {
+  readonly stacks: string[][];
+  /** Of one CPU, for each frame that the gateway got, with perf and with waiting. */
+  readonly frameUs: number;
+}
+
+async function profile(lab: Lab, iperf: Peer, load: ProfiledLoad): Promise<Profile> {
+  const nodeOptions = ['--perf-basic-prof', '--no-logfile-per-isolate', '--logfile=/dev/null'];
+  const { gateway, running } = await startNat64d(lab, 1, { nodeOptions });
+  const { pid } = gateway;
+  pin(pid, GATEWAY_CPU);
+  const beforeSec = cpuSeconds(pid);
+  const stacks = await record(pid, join(lab.folder, 'perf.data'), () => load.run(lab, running, iperf));
+  const tookSec = cpuSeconds(pid) - beforeSec;
+  await running.stop();
+  const counters = gateway.events('stopped')[0]?.counters as Record<string, number>;
+  const frames = (counters['frames-in-v6'] ?? 0) + (counters['frames-in-v4'] ?? 0);
+  await sleep(500);
+  return { stacks, frameUs: (tookSec * 1e6) / frames };
+}
+
+const CPU = 'CPU of a frame';
+
+function measurementsOf(load: string, { stacks, frameUs }: Profile): Measurement[] {
+  const byPart = new Map<string, number>();
+  for (const stack of stacks) byPart.set(partOf(stack), (byPart.get(partOf(stack)) ?? 0) + 1);
+  return [
+    { group: CPU, what: load, unit: 'µs', value: frameUs },
+    ...[...byPart].map(([part, samples]) => ({
+      group: load,
+      what: part,
+      unit: '%',
+      value: (samples / stacks.length) * 100,
+    })),
+  ];
+}
+
+/** What a series has its ratio to: what bursts, the first load, have in its place. */
+function atBursts({ group, what }: Series, all: readonly Series[]): Series | undefined {
+  const bursts = (LOADS[0] as ProfiledLoad).name;
+  return all.find((other) =>
+    group === CPU
+      ? other.group === CPU && other.what === bursts
+      : other.group === bursts && other.what === what,
+  );
+}
+
+export async function run({ runs }: { runs: number }): Promise<void> {
   const iperf = fetchPeer('iperf3', ['iperf3', 'libiperf0', 'libsctp1']);
   const lab = new Lab({ clientAddresses: 1 });
-  const shares: Record<string, string>[] = [];
+  const measured: Measurement[] = [];
+  const stacks = new Map<ProfiledLoad, string[][]>(LOADS.map((load) => [load, []]));
   try {
     lab.ip(lab.server, 'route add 10.64.0.0/12 via 203.0.113.1');
     await openSink(lab);
     openIperf(lab, iperf);
-    for (const load of LOADS) {
-      const nodeOptions = ['--perf-basic-prof', '--no-logfile-per-isolate', '--logfile=/dev/null'];
-      const running = await nat64d(1, { nodeOptions }).start(lab);
-      const pid = running.pid as number;
-      pin(pid, GATEWAY_CPU);
-      const stacks = await record(pid, join(lab.folder, 'perf.data'), () => load.run(lab, running, iperf));
-      const byPart = new Map<string, number>();
-      for (const stack of stacks) byPart.set(partOf(stack), (byPart.get(partOf(stack)) ?? 0) + 1);
-      for (const [part, samples] of [...byPart].sort(([, a], [, b]) => b - a)) {
-        shares.push({ load: load.name, part, share: `${((samples / stacks.length) * 100).toFixed(1)} %` });
+    for (let i = 1; i <= runs; i++) {
+      for (const load of LOADS) {
+        console.error(`run ${i}/${runs}  ${load.name}`);
+        const profiled = await profile(lab, iperf, load);
+        measured.push(...measurementsOf(load.name, profiled));
+        for (const stack of profiled.stacks) stacks.get(load)?.push(stack);
       }
-      const chart = drawFlames(`nat64d, 1 worker: ${load.name}`, fold(stacks));
-      console.error(writeText(`${load.file}.svg`, chart));
-      await running.stop();
-      await sleep(500);
     }
   } finally {
     await lab.close();
   }
-  printTable(shares);
-  console.log(`\n${writeResults('profile', shares)}`);
+  for (const [{ name, file }, all] of stacks) {
+    console.error(writeText(`${file}.svg`, drawFlames(`nat64d, 1 worker: ${name}`, fold(all))));
+  }
+  const groups = [CPU, ...LOADS.map(({ name }) => name)];
+  const place = ({ group }: Series) => groups.indexOf(group);
+  const series = gather(measured).sort(
+    (a, b) => place(a) - place(b) || (a.group === CPU ? 0 : median(b.samples) - median(a.samples)),
+  );
+  report(
+    'profile',
+    'nat64d, 1 worker: where the time goes',
+    rowsOf(series, 'x bursts', atBursts),
+    barsOf(series),
+  );
 }

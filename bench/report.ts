@@ -67,7 +67,7 @@ export function writeResults(name: string, rows: readonly Row[]): string {
   );
 }
 
-/** Measurements of several runs by what they are of, in the order in which each came first. */
+/** Measurements of several runs by what they are of: groups, and what is in them, in the order in which each came first. */
 export function gather(measured: readonly Measurement[]): Series[] {
   const all = new Map<string, Series & { samples: number[] }>();
   for (const { group, what, unit, value } of measured) {
@@ -76,7 +76,8 @@ export function gather(measured: readonly Measurement[]): Series[] {
     series.samples.push(value);
     all.set(key, series);
   }
-  return [...all.values()];
+  const groups = [...new Set(measured.map(({ group }) => group))];
+  return groups.flatMap((name) => [...all.values()].filter(({ group }) => group === name));
 }
 
 /** Three digits: more would be noise. */

@@ -1,14 +1,14 @@
 /**
  * What each piece of tuning advice is worth: `npm run bench -- tuning`. The gateway as shipped beside itself with one thing changed,
- * in turn; and with frames as a network card delivers them, with and without the card's GRO.
+ * in turn; and with frames as a network card delivers them, with and without the card's GRO. Variants take turns; the ratio is of
+ * medians, to the first. TCP's sender has CUBIC unless told, whatever the machine is set to.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Lab } from '../test/helpers/lab.js';
 import { fetchPeer, type Peer } from '../test/helpers/peers.js';
 import { type OursOptions, type Running, startNat64d } from './contenders.js';
 import { measureFlood, measureTcp, openIperf, openSink } from './loads.js';
-import { printTable, writeResults } from './report.js';
-import { median } from './statistics.js';
+import { barsOf, gather, type Measurement, report, rowsOf } from './report.js';
 
 interface Variant {
   readonly name: string;
@@ -24,6 +24,7 @@ interface Place {
   readonly lab: Lab;
   readonly iperf: Peer;
   readonly seconds: number;
+  readonly congestion: string;
 }
 
 interface Load {
@@ -35,8 +36,8 @@ interface Load {
 const tcp = (streams: number): Load => ({
   name: `${streams} TCP stream${streams > 1 ? 's' : ''}`,
   unit: 'Gb/s',
-  measure: async ({ lab, iperf, seconds }, running) =>
-    (await measureTcp(lab, running, iperf, { streams, isFromServer: false }, seconds)) / 1e9,
+  measure: async ({ lab, iperf, seconds, congestion }, running) =>
+    (await measureTcp(lab, running, iperf, { streams, isFromServer: false, congestion }, seconds)) / 1e9,
 });
 
 const udp = (name: string, load: Parameters<typeof measureFlood>[2]): Load => ({
@@ -130,42 +131,38 @@ async function measureVariant(place: Place, { mtu = 1500, ...variant }: Variant,
   return figures;
 }
 
-export async function run({ runs, seconds }: { runs: number; seconds: number }): Promise<void> {
+export interface TuningOptions {
+  readonly runs: number;
+  readonly seconds: number;
+  /** Of TCP's sender, as Linux calls it. */
+  readonly congestion: string;
+}
+
+export async function run({ runs, seconds, congestion }: TuningOptions): Promise<void> {
   const iperf = fetchPeer('iperf3', ['iperf3', 'libiperf0', 'libsctp1']);
-  const rows: Record<string, string>[] = [];
+  const measured: Measurement[] = [];
   for (const { name, variants, loads } of COMPARISONS) {
     const lab = new Lab({ clientAddresses: 1 });
     try {
       lab.ip(lab.server, 'route add 10.64.0.0/12 via 203.0.113.1');
       await openSink(lab);
       openIperf(lab, iperf);
-      const samples = variants.map(() => loads.map((): number[] => []));
       for (let i = 1; i <= runs; i++) {
-        for (const [v, variant] of variants.entries()) {
-          const figures = await measureVariant({ lab, iperf, seconds }, variant, loads);
-          for (const [l, figure] of figures.entries()) samples[v]?.[l]?.push(figure);
+        for (const variant of variants) {
+          const figures = await measureVariant({ lab, iperf, seconds, congestion }, variant, loads);
+          for (const [l, value] of figures.entries()) {
+            const load = loads[l] as Load;
+            measured.push({ group: `${name}: ${load.name}`, what: variant.name, unit: load.unit, value });
+          }
           console.error(
             `run ${i}/${runs}  ${variant.name}: ${figures.map((f) => f.toPrecision(3)).join('  ')}`,
           );
-        }
-      }
-      for (const [l, load] of loads.entries()) {
-        const first = median(samples[0]?.[l] ?? []);
-        for (const [v, variant] of variants.entries()) {
-          const middle = median(samples[v]?.[l] ?? []);
-          rows.push({
-            compared: name,
-            load: load.name,
-            with: variant.name,
-            median: `${middle.toPrecision(3)} ${load.unit}`,
-            'x the first': (middle / first).toFixed(2),
-          });
         }
       }
     } finally {
       await lab.close();
     }
   }
-  printTable(rows);
-  console.log(`\n${writeResults('tuning', rows)}`);
+  const series = gather(measured);
+  report('tuning', `nat64d: tuning, TCP with ${congestion}`, rowsOf(series), barsOf(series));
 }
