@@ -20,7 +20,9 @@ function poolLength(text: string): number {
 }
 
 const program = new Command('npm run bench --')
-  .description('Benchmarks. Each prints a table, and writes JSON and an SVG chart into bench/results; `load` only prints.')
+  .description(
+    'Benchmarks. Each prints a table, and writes JSON and an SVG chart into bench/results; `load` only prints.',
+  )
   .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2));
 
 program
