@@ -101,8 +101,7 @@ async function measureRates({ lab, peer, seconds, samples }: Place, contender: D
   samples.add(HOT_LOAD, contender, hot.loadBusyPerCent);
   // With a whole core a server can be faster than dnsperf. Where half of it goes to somebody else, the server is the limit.
   const spinning = spin(lab);
-  const half = await load(lab, peer, server, names, seconds);
-  await spinning.stop();
+  const half = await load(lab, peer, server, names, seconds).finally(() => spinning.stop());
   samples.add(HOT_HALF, contender, half.perSec);
   samples.add(HOT_HALF_LOAD, contender, half.loadBusyPerCent);
   const most = await queries(lab, server, { names: HOT_NAMES, seconds });

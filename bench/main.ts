@@ -87,7 +87,7 @@ program
   .command('tuning')
   .description('what each piece of tuning advice is worth (root)')
   .option('--runs <n>', 'runs, of which the median counts', integer, 3)
-  .option('--seconds <n>', 'seconds for each figure', number, 2)
+  .option('--seconds <n>', 'seconds for each figure', integer, 2)
   .option('--congestion <name>', "congestion control of TCP's sender", 'cubic')
   .action(async (options) => (await import('./tuning.bench.js')).run(options));
 program

@@ -6,7 +6,7 @@ function absent(cause) {
   const fail = () => {
     throw new Error(
       `the native addon is absent: there is none for ${process.platform}-${process.arch} with this C library. ` +
-        'With g++, make and python3, npm rebuild makes it (in a clone: npm run build).',
+        `With g++, make and python3, npm rebuild makes it (in a clone: npm run build). Loading it said: ${String(cause.message).split('\n', 1)[0]}`,
       { cause },
     );
   };

@@ -24,7 +24,9 @@ async function launch(options: Options, words: readonly string[]): Promise<numbe
     console.error('totd: -t without -u keeps little in: root can leave a chroot');
   }
   if (native.isAbsent) {
-    console.error('totd: without the native addon it is slower, keeps its privileges, and has no syslog');
+    console.error(
+      'totd: without the native addon it is slower, limits its privileges by -u alone, and has neither syslog nor notice to systemd',
+    );
     // What is left needs no second stage in the foreground.
     if (options.isForeground) return serve(options, 'foreground');
   } else

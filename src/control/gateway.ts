@@ -128,15 +128,23 @@ export class Gateway {
     // A device that was made for one queue has one, however many were asked for.
     for (const thread of threads.splice(device.fds.length)) void thread.destroy();
     this.#parts.kernelSide = await inSlices(buildNetdevSettings(this.#config));
+    const known = this.#effective(this.#config);
     const settingUp = configureNetdev(this.#parts.kernelSide, plainLog(log));
     // Meanwhile, for other programs do most of that.
-    const preparing = Translation.prepare(this.#effective(this.#config), {
+    const preparing = Translation.prepare(known, {
       device,
       threads,
       clock: this.#clock,
       log,
       onDeviceLost: (message) => this.#onLost(message),
     });
+    // Where the set-up fails: while it reads, what it reads is this gateway's.
+    this.#undo.push(() =>
+      preparing.then(
+        () => {},
+        () => {},
+      ),
+    );
     preparing.catch(() => {});
     this.#netdev = await settingUp;
     this.#undo.push(() => (this.#isSetUpKept ? undefined : this.#netdev?.restore()));
@@ -280,7 +288,8 @@ export class Gateway {
         const isUsable = this.#watch?.problem === null;
         if (isUsable && !this.#isSetUpKept && this.#setUpAgain.takeTurn())
           this.#inBackground(() => this.#setUpAgain.run());
-        if (isUsable && isAsBefore && this.#setUpAgain.isDue && this.#lacksAddresses())
+        const isOurs = !this.#isSetUpKept && this.#setUpAgain.isDue;
+        if (isUsable && isAsBefore && isOurs && this.#lacksAddresses())
           this.#inBackground(() => this.#setUpLost());
         // Where somebody else gives the device its addresses, they may come and go at any time.
         if (this.#config.device.configure) return;
@@ -296,6 +305,7 @@ export class Gateway {
   /** Whether the device has no more one of the addresses that were set. */
   #lacksAddresses(): boolean {
     const set = this.#parts.kernelSide?.addresses ?? [];
+    if (set.length === 0) return false;
     const found = new Set(
       interfaceAddresses(this.#config.device.name, set).map((address) => formatInterfaceAddress(address)),
     );

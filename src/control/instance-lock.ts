@@ -15,6 +15,8 @@ interface Held {
   readonly id: string;
   /** Keeps the lock; undefined where another name of ours has it, or another process. */
   readonly fd: number | undefined;
+  /** Another process has it, which has been told. */
+  readonly isTaken?: boolean;
 }
 
 export class InstanceLocks {
@@ -48,17 +50,18 @@ export class InstanceLocks {
 
   /**
    * A lock is a folder's, not its name's: one that somebody has put in the place of ours is locked too, and so is one that could not
-   * be made before. To be called now and then; never throws.
+   * be made before, or that another gateway had until now. To be called now and then; never throws.
    */
   look(log: Log): void {
-    for (const [folder, { id, fd }] of this.#folders) {
+    for (const [folder, { id, fd, isTaken = false }] of this.#folders) {
       try {
         const found = idOf(statSync(folder, { bigint: true }));
-        if (found === id) continue;
+        if (found === id && !isTaken) continue;
         const isOurs = this.#lock(folder);
         if (fd !== undefined) closeSync(fd);
         if (isOurs) continue;
-        this.#folders.set(folder, { id: found, fd: undefined });
+        this.#folders.set(folder, { id: found, fd: undefined, isTaken: true });
+        if (found === id) continue;
       } catch {
         // It is not there, or out of reach.
         continue;

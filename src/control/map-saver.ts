@@ -5,7 +5,7 @@ import type { Clock } from './clock.js';
 import type { Log } from './log.js';
 import { DynamicMapStore, type StoreContent } from './pool/dynamic-map-store.js';
 import type { PoolEntry } from './pool/dynamic-pool.js';
-import type { Sliced } from './slices.js';
+import { inSlices } from './slices.js';
 
 const FILE = 'dynamic.map';
 /** How often dynamic.map is written while maps are in use: after a crash, times of last use are no older. */
@@ -42,9 +42,10 @@ export class MapSaver {
     this.#savedSec = this.#lookedSec = options.clock.nowSec();
   }
 
-  /** Reads all there is. Throws where a file cannot be read. */
-  read(): Sliced<StoreContent> {
-    return this.#store.read();
+  /** Reads all there is, while nothing is to be saved. Rejects where a file cannot be read. */
+  async read(): Promise<StoreContent> {
+    await this.#store.whenIdle();
+    return inSlices(this.#store.read());
   }
 
   /** Writes down that a host gets an address. Never throws: what is not written down now is with the next save. */

@@ -202,7 +202,10 @@ export class Translation implements Dataplane {
     if (pool4 === null) return { config, prefixTables, keeper: undefined };
     if (this.#keeper?.serves(config)) return { config, prefixTables, keeper: this.#keeper };
     const keeper = new PoolKeeper(pool4, config, this.#surroundings);
-    if (this.#keeper === undefined) await this.#restore(keeper);
+    if (this.#keeper === undefined) {
+      keeper.judgeBy(config, prefixTables.maps6);
+      await this.#restore(keeper);
+    }
     return { config, prefixTables, keeper };
   }
 
@@ -300,7 +303,7 @@ export class Translation implements Dataplane {
   /** Takes back what the data-dir remembers, if there is one. */
   async #restore(keeper: PoolKeeper): Promise<void> {
     if (this.#saver === null) return;
-    const { entries, problems } = await inSlices(this.#saver.read());
+    const { entries, problems } = await this.#saver.read();
     for (const { file, line, message } of problems) {
       this.#log.warn(
         { event: 'dynamic-map-line', file, line },

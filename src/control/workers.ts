@@ -200,7 +200,6 @@ export class Workers {
    */
   async reload(tables: Tables): Promise<void> {
     this.#tables = tables;
-    setFlagsFromString(V8_FLAGS);
     await Promise.all(
       this.#running.map((_, worker) => this.#ask(worker, { type: 'reload', tables }, 'onReloaded')),
     );

@@ -72,7 +72,12 @@ export class DynamicMapStore {
     this.#file = file;
   }
 
-  /** See `readMaps`. */
+  /** Resolves when no compaction is under way. */
+  async whenIdle(): Promise<void> {
+    await this.#compacting?.catch(() => {});
+  }
+
+  /** See `readMaps`. No compaction may be under way or begin: it takes files away. */
   read(): Sliced<StoreContent> {
     return readMaps(this.#file);
   }
@@ -132,7 +137,7 @@ export class DynamicMapStore {
 
   /** Waits for a compaction under way. Records no more. */
   async close(): Promise<void> {
-    await this.#compacting?.catch(() => {});
+    await this.whenIdle();
     if (this.#journal >= 0) closeSync(this.#journal);
     this.#journal = -1;
   }

@@ -60,6 +60,12 @@ test('a folder that somebody has replaced is locked anew, and no descriptor more
   assert.match(lines[0] as string, /data.* was replaced, and another nat64d uses the new one/);
   faster.release();
   locks.look(log);
+  assert.equal(lines.length, 1);
+  await assert.rejects(
+    InstanceLocks.take(configOf('lock-e', data, join(folder, 'own')), silent),
+    /data-dir: .* is in use by another nat64d/,
+    'once the faster one has gone it is ours',
+  );
   locks.release();
   (await InstanceLocks.take(configOf('lock-d', data, run), silent)).release();
   assert.equal(open(), before - 3, 'device, data-dir and run-dir');
