@@ -11,7 +11,7 @@ import { type GatewayProcess, Lab } from '../test/helpers/lab.js';
 import type { Bar } from './chart.js';
 import { POOL4, type Running, startNat64d } from './contenders.js';
 import { measureFlood, openSink, startFlood } from './loads.js';
-import { printTable, type Row, report } from './report.js';
+import { printTable, type Row, writeReport } from './report.js';
 import { median, quantile } from './statistics.js';
 
 const TIMES = 20;
@@ -239,7 +239,8 @@ export async function run(): Promise<void> {
     printTable(rows);
     const maps = await measureMaps(lab);
     const bars = [...timed.map(barOf), ...maps.bars];
-    report('control', 'nat64d: how soon the control plane is heard', [...rows, ...maps.rows], bars);
+    printTable(maps.rows);
+    writeReport('control', 'nat64d: how soon the control plane is heard', [...rows, ...maps.rows], bars);
   } finally {
     await lab.close();
   }

@@ -110,8 +110,13 @@ export const barsOf = (all: readonly Series[]): Bar[] =>
     ...spread(samples),
   }));
 
-/** Prints rows, and writes them and their bars to bench/results/NAME.json and NAME.svg. */
+/** Writes rows and bars to bench/results/NAME.json and NAME.svg, and prints where they are. */
+export function writeReport(name: string, title: string, rows: readonly Row[], bars: readonly Bar[]): void {
+  console.log(`\n${writeResults(name, rows)}\n${writeText(`${name}.svg`, drawBars(title, bars))}`);
+}
+
+/** Prints rows, and writes them and bars. */
 export function report(name: string, title: string, rows: readonly Row[], bars: readonly Bar[]): void {
   printTable(rows);
-  console.log(`\n${writeResults(name, rows)}\n${writeText(`${name}.svg`, drawBars(title, bars))}`);
+  writeReport(name, title, rows, bars);
 }
