@@ -1,39 +1,33 @@
 /** The gateway's life: everything that is put up, in order, and taken down again in reverse. */
 import { join } from 'node:path';
-import { isDeepStrictEqual } from 'node:util';
 import type { Piscina } from 'piscina';
 import type { HowToDie } from '../shm/worker-task.js';
 import { announce } from './announce.js';
 import { type Changes, changesBetween, refusalOf } from './changes.js';
 import { Clock } from './clock.js';
-import type { ExplicitMap, GatewayConfig, InterfaceAddress, LogConfig } from './config/types.js';
+import type { ExplicitMap, GatewayConfig, LogConfig } from './config/types.js';
 import { ControlSocket, checkGroup, SOCKET_NAME } from './control-socket/server.js';
-import { DeviceWatch, deviceMtu } from './device-watch.js';
+import { DeviceCare } from './device-care.js';
 import type { Dns64 } from './dns64/index.js';
 import { explicitMaps } from './explicit-maps.js';
 import { HttpService } from './http/service.js';
 import { RememberingLog } from './inspect/events.js';
 import type { Loaded, ReloadCounts, Subject } from './inspect/subject.js';
 import { InstanceLocks } from './instance-lock.js';
-import { interfaceAddresses } from './kernel-addresses.js';
 import { type Log, plainLog, silent } from './log.js';
 import { releaseMemoryRegularly } from './memory.js';
 import { startNameServer } from './name-server.js';
-import {
-  buildNetdevSettings,
-  configureNetdev,
-  formatInterfaceAddress,
-  type Netdev,
-  recoverSysctls,
-} from './netdev/index.js';
+import { buildNetdevSettings, configureNetdev, type Netdev, recoverSysctls } from './netdev/index.js';
 import { type OpenDevice, openDevice } from './queues.js';
 import { RouterAdvertisements } from './radv/index.js';
 import { type Parts, Reload } from './reload.js';
-import { SetUpAgain } from './set-up-again.js';
 import { type EffectiveConfig, workerCountOf } from './settings.js';
 import { inSlices } from './slices.js';
 import { Translation } from './translation.js';
 import { openThread } from './worker-thread.js';
+
+/** How often it is seen that a folder of ours has been replaced. */
+const LOCKS_LOOK_MS = 1000;
 
 export interface GatewayOptions {
   readonly log: Log;
@@ -54,13 +48,9 @@ export class Gateway {
   #netdev: Netdev | undefined;
   /** What a reload may replace. */
   readonly #parts: Parts = { kernelSide: undefined, dns64: undefined, control: undefined, http: undefined };
-  #deviceAddresses: readonly InterfaceAddress[] = [];
-  #deviceMtu = 0;
-  #watch: DeviceWatch | undefined;
-  readonly #setUpAgain: SetUpAgain;
+  readonly #care: DeviceCare;
   /** What is in force as it was shown last: the same object for as long as it is the same. */
   #shown: { readonly of: GatewayConfig; readonly config: EffectiveConfig } | undefined;
-  #isSetUpKept = false;
   #stopping: Promise<void> | undefined;
   #device: OpenDevice | undefined;
   /** Undefined once folders have other names. */
@@ -84,7 +74,16 @@ export class Gateway {
     this.#log = new RememberingLog(options.log);
     this.#load = options.load;
     this.#clock = new Clock(options.clockRate);
-    this.#setUpAgain = new SetUpAgain(config.device.name, this.#clock, () => this.#setUp());
+    this.#care = new DeviceCare({
+      name: config.device.name,
+      clock: this.#clock,
+      log: this.#log,
+      kernelSide: () => this.#parts.kernelSide,
+      setUp: () => this.#setUp(),
+      follow: () => this.#followDevice(),
+      inBackground: (change) => this.#inBackground(change),
+      onLost: (message) => this.#onLost(message),
+    });
     this.#advertisements = new RouterAdvertisements(() => this.#parts.dns64?.listening ?? [], this.#log);
   }
 
@@ -107,6 +106,8 @@ export class Gateway {
     const locks = await InstanceLocks.take(config, log);
     this.#locks = locks;
     this.#undo.push(() => locks.release());
+    const looking = setInterval(() => this.#locks?.look(log), LOCKS_LOOK_MS);
+    this.#undo.push(() => clearInterval(looking));
     this.#undo.push(() => this.#parts.control?.close());
     if (config.controlSocket) this.#parts.control = await this.#openControl(config);
     if (locks.ownsRunDir) await recoverSysctls(config.runDir, plainLog(log));
@@ -147,12 +148,13 @@ export class Gateway {
     );
     preparing.catch(() => {});
     this.#netdev = await settingUp;
-    this.#undo.push(() => (this.#isSetUpKept ? undefined : this.#netdev?.restore()));
+    this.#undo.push(() => (this.#care.maySetUp ? this.#netdev?.restore() : undefined));
     const translation = await preparing;
     await translation.start(this.#effective(this.#config));
     this.#translation = translation;
     this.#undo.push(() => translation.stop());
-    this.#watchDevice();
+    this.#undo.push(() => this.#care.close());
+    this.#care.watch();
     this.#undo.push(releaseMemoryRegularly());
     this.#undo.push(() => this.#parts.dns64?.close());
     this.#useDns64(config, await startNameServer(config, log, this.#giveWay));
@@ -191,7 +193,7 @@ export class Gateway {
       config: this.#shownConfig(device),
       device: device.name,
       steering: device.steering,
-      deviceProblem: this.#watch?.problem ?? this.#setUpAgain.problem,
+      deviceProblem: this.#care.problem,
       dataplane: translation,
       dns64: this.#parts.dns64,
       advertisers: this.#advertisements.advertisers,
@@ -213,7 +215,7 @@ export class Gateway {
 
   #shownConfig({ offloads }: OpenDevice): EffectiveConfig {
     const shown = this.#shown;
-    const [deviceAddresses, mtu] = [this.#deviceAddresses, this.#deviceMtu];
+    const { addresses: deviceAddresses, mtu } = this.#care;
     if (
       shown?.of === this.#config &&
       shown.config.deviceAddresses === deviceAddresses &&
@@ -262,66 +264,9 @@ export class Gateway {
 
   /** The configuration with the addresses and the MTU that the device has now. */
   #effective(config: GatewayConfig): EffectiveConfig {
-    const { name, mtu, addresses, configure } = config.device;
-    this.#deviceAddresses = configure ? addresses : interfaceAddresses(name, this.#deviceAddresses);
-    this.#deviceMtu = deviceMtu(name, mtu);
-    return {
-      ...config,
-      deviceAddresses: this.#deviceAddresses,
-      deviceMtu: this.#deviceMtu,
-      offloads: this.#device?.offloads ?? [],
-    };
-  }
-
-  /** What others do to the device is followed: it goes down and up, and its MTU and addresses are theirs to change. */
-  #watchDevice(): void {
-    const { name } = this.#config.device;
-    const apply = () => this.#inBackground(() => this.#followDevice());
-    this.#watch = new DeviceWatch({
-      name,
-      log: this.#log,
-      onLost: (message) => this.#onLost(message),
-      onMtu: apply,
-      onUsable: () => this.#inBackground(() => this.#setUpAgain.run()),
-      onLook: (isAsBefore) => {
-        this.#locks?.look(this.#log);
-        const isUsable = this.#watch?.problem === null;
-        if (isUsable && !this.#isSetUpKept && this.#setUpAgain.takeTurn())
-          this.#inBackground(() => this.#setUpAgain.run());
-        const isOurs = !this.#isSetUpKept && this.#setUpAgain.isDue;
-        if (isUsable && isAsBefore && isOurs && this.#lacksAddresses())
-          this.#inBackground(() => this.#setUpLost());
-        // Where somebody else gives the device its addresses, they may come and go at any time.
-        if (this.#config.device.configure) return;
-        const known = this.#deviceAddresses;
-        if (isDeepStrictEqual(interfaceAddresses(name, known), known)) return;
-        this.#log.info({ event: 'addresses-changed' }, `the addresses of ${name} have changed`);
-        apply();
-      },
-    });
-    this.#undo.push(() => this.#watch?.close());
-  }
-
-  /** Whether the device has no more one of the addresses that were set. */
-  #lacksAddresses(): boolean {
-    const set = this.#parts.kernelSide?.addresses ?? [];
-    if (set.length === 0) return false;
-    const found = new Set(
-      interfaceAddresses(this.#config.device.name, set).map((address) => formatInterfaceAddress(address)),
-    );
-    return set.some((address) => !found.has(formatInterfaceAddress(address)));
-  }
-
-  /** Somebody had the device down, or too small for IPv6, for less time than lies between two looks; or has taken its addresses. */
-  async #setUpLost(): Promise<void> {
-    // A reload that was under way may have set them.
-    if (!this.#setUpAgain.isDue || !this.#lacksAddresses()) return;
-    const { name } = this.#config.device;
-    this.#log.warn(
-      { event: 'device-reset', device: name },
-      `${name} has lost addresses that were set: it was down for a moment, or somebody has removed them`,
-    );
-    await this.#setUpAgain.run();
+    this.#care.look(config.device);
+    const { addresses: deviceAddresses, mtu: deviceMtu } = this.#care;
+    return { ...config, deviceAddresses, deviceMtu, offloads: this.#device?.offloads ?? [] };
   }
 
   /** Has the workers know what the device has now. */
@@ -342,7 +287,7 @@ export class Gateway {
   }
 
   /** In turn, for nobody who waits: what goes wrong is logged. */
-  #inBackground(change: () => Promise<void> | undefined): void {
+  #inBackground(change: () => Promise<void>): void {
     this.#inTurn(change).catch((error: Error) => {
       if (this.#stopping === undefined)
         this.#log.error({ event: 'set-up-failed', err: error }, error.message);
@@ -408,7 +353,7 @@ export class Gateway {
       effective: (config) => this.#effective(config),
       openControl: (config) => this.#openControl(config),
       startHttp: (config) => this.#startHttp(config),
-      onSetUpFailed: (error) => this.#setUpAgain.fail(error),
+      onSetUpFailed: (error) => this.#care.fail(error),
       giveWay: this.#giveWay,
     }).run(this.#config, after);
     this.#config = after;
@@ -433,7 +378,7 @@ export class Gateway {
 
   /** Leaves addresses and routes as they are at the end: who has no privileges any more cannot take them down. */
   keepSetUp(): void {
-    this.#isSetUpKept = true;
+    this.#care.maySetUp = false;
   }
 
   /** The data-dir has another name from now on: the root has changed. */

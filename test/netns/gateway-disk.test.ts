@@ -1,6 +1,6 @@
 /** The disk under dynamic.map: full, read-only, its files removed. The gateway forwards on, says so, and recovers. */
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -58,4 +58,27 @@ test('a disk that is full, read-only or emptied: new hosts are let in, it is sai
   for (let waited = 0; !existsSync(map) && waited < 5000; waited += 10) await sleep(10);
   for (const n of [1, 2, 3]) assert.match(readFileSync(map, 'utf8'), new RegExp(`\t${hostOf(n)}\t`));
   assert.equal(await gateway.stop(), 0);
+});
+
+test('a start that fails while maps are taken back, or for want of them, leaves nothing behind', async () => {
+  lab = new Lab();
+  const fails = async (why: RegExp) => {
+    const before = await lab.snapshot();
+    const gateway = await lab.startGateway({ isFailing: true });
+    assert.equal(await gateway.exited, 1);
+    assert.match(gateway.lines.at(-1)?.msg as string, why, 'the last that is said');
+    assert.equal(await lab.snapshot(), before);
+  };
+  const data = join(lab.folder, 'data');
+  mkdirSync(join(data, 'dynamic.map'), { recursive: true });
+  await fails(/EISDIR/);
+  rmSync(data, { recursive: true });
+  mkdirSync(data);
+  const lines = Array.from(
+    { length: 60_000 },
+    (_, n) => `10.64.${n >> 8}.${n & 255}\t2001:db8:2::${n.toString(16)}\t7`,
+  );
+  writeFileSync(join(data, 'dynamic.map'), `${lines.join('\n')}\nno line\n`);
+  await lab.run(lab.gateway, 'sh', ['-c', 'echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6']);
+  await fails(/IPv6 seems to be disabled/);
 });

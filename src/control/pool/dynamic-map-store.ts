@@ -47,6 +47,8 @@ const BLOCK_BYTES = 1 << 16;
 const LEAST_LINE_BYTES = 13;
 /** That room is made for before they are read. */
 const MOST_LINES = 1 << 20;
+const HASH = 0x23;
+const QUESTION_MARK = 0x3f;
 /** Makes what was written of a line before it none of three words, and so none. */
 const TORN = '\t?\n';
 
@@ -217,7 +219,7 @@ const journalOf = (file: string) => `${file}.journal`;
 const oldOf = (file: string) => `${file}.journal.old`;
 
 /** Reads all there is of a dynamic.map and its journals. Missing files are empty ones. Throws where one cannot be read. */
-export function* readMaps(file: string): Sliced<StoreContent> {
+function* readMaps(file: string): Sliced<StoreContent> {
   const problems: (LineProblem & { file: string })[] = [];
   const journals = [oldOf(file), journalOf(file)];
   const entries = new StoredEntries(mostLines(file, ...journals));
@@ -272,7 +274,7 @@ function* blocksOf(file: string): Generator<{ text: Buffer; isWhole: boolean }> 
     throw error;
   }
   try {
-    let bytes = Buffer.allocUnsafeSlow(BLOCK_BYTES);
+    const bytes = Buffer.allocUnsafeSlow(BLOCK_BYTES);
     let used = 0;
     for (;;) {
       const n = readSync(descriptor, bytes, used, bytes.length - used, null);
@@ -282,8 +284,10 @@ function* blocksOf(file: string): Generator<{ text: Buffer; isWhole: boolean }> 
       if (whole > 0) yield { text: bytes.subarray(0, whole), isWhole: true };
       bytes.copyWithin(0, whole, used);
       used -= whole;
-      // A line that is longer than any good one.
-      if (used === bytes.length) bytes = Buffer.concat([bytes], 2 * bytes.length);
+      if (used < bytes.length) continue;
+      // Longer than any good line: it is one that is none, or a comment.
+      if (bytes[0] !== HASH) bytes[0] = QUESTION_MARK;
+      used = 1;
     }
     if (used > 0) yield { text: bytes.subarray(0, used), isWhole: false };
   } finally {

@@ -15,7 +15,7 @@ import {
   type Prefix4,
   prefix4Contains,
 } from '../../wire/address.js';
-import type { Sliced } from '../slices.js';
+import { type Sliced, sorted } from '../slices.js';
 import { FreeMap } from './free-map.js';
 import { poolHash } from './hash.js';
 import { HostIndex } from './host-index.js';
@@ -253,19 +253,15 @@ export class DynamicPool {
       const host = stored.hostAt(i);
       const index = ipv4 - pool4.address;
       // Of two lines for one address or host the first counts.
-      const problem = !prefix4Contains(pool4, ipv4)
-        ? `${formatAddress4(ipv4)} lies outside the pool`
-        : this.#state[index] !== STATE_FREE
-          ? `${formatAddress4(ipv4)} stands twice`
-          : this.#free.isTaken(index)
-            ? `${formatAddress4(ipv4)} is reserved or explicitly mapped`
-            : ageSec(i) > dormantSec || !isWelcome(host)
-              ? ''
-              : this.#hosts.add(host, index)
-                ? undefined
-                : `${formatAddress6(host)} stands twice`;
+      let problem: string | undefined;
+      if (!prefix4Contains(pool4, ipv4)) problem = `${formatAddress4(ipv4)} lies outside the pool`;
+      else if (this.#state[index] !== STATE_FREE) problem = `${formatAddress4(ipv4)} stands twice`;
+      else if (this.#free.isTaken(index))
+        problem = `${formatAddress4(ipv4)} is reserved or explicitly mapped`;
+      else if (ageSec(i) > dormantSec || !isWelcome(host)) continue;
+      else if (!this.#hosts.add(host, index)) problem = `${formatAddress6(host)} stands twice`;
       if (problem !== undefined) {
-        if (problem !== '') problems.push({ line: stored.lineAt(i), message: problem });
+        problems.push({ line: stored.lineAt(i), message: problem });
         continue;
       }
       this.#free.take(index);
@@ -278,8 +274,11 @@ export class DynamicPool {
     }
     // Maps have come to rest in the order of their last use.
     const byLastUse = (a: number, b: number) => stored.lastUsedAt(a) - stored.lastUsedAt(b);
-    for (const i of resting.subarray(0, restingCount).sort(byLastUse))
+    const inOrder = yield* sorted([...resting.subarray(0, restingCount)], byLastUse);
+    for (const [n, i] of inOrder.entries()) {
       this.#enterDormant(stored.ipv4At(i) - pool4.address, nowSec - ageSec(i));
+      if (n % STEP_ENTRIES === 0) yield;
+    }
     return problems;
   }
 

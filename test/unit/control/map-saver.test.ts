@@ -59,3 +59,20 @@ for (const entries of [[ENTRY], []]) {
     assert.equal(existsSync(join(dataDir, 'dynamic.map')), count > 0);
   });
 }
+
+test('nothing is read while a compaction takes files away', async () => {
+  const saver = saverOf([ENTRY]);
+  saver.record(ENTRY.ipv4, ENTRY.host);
+  let isSaved = false;
+  const saving = saver.save().then(() => {
+    isSaved = true;
+  });
+  const { entries } = await saver.read();
+  assert.ok(isSaved);
+  assert.deepEqual(
+    [...entries].map(({ ipv4 }) => ipv4),
+    [ENTRY.ipv4],
+  );
+  await saving;
+  await saver.close();
+});

@@ -156,3 +156,20 @@ test('files of many blocks, and a line longer than a block, read as short ones d
   );
   assert.equal(entries.lastUsedAt(8999 + 1), 1_700_008_999);
 });
+
+test('what both ends of a very long line would say together counts for nothing; a long comment is one', () => {
+  const file = join(folder, 'ends');
+  for (const [first, count] of [
+    ['1', 1],
+    ['#', 0],
+  ] as const) {
+    for (let middle = 65_530; middle < 65_540; middle++) {
+      writeFileSync(file, `${first}${'x'.repeat(middle)}0.0.0.9\t2001:db8::9\t7\n10.0.0.8\t2001:db8::8\t7\n`);
+      const { entries, problems } = atOnce(new DynamicMapStore(file).read());
+      assert.deepEqual(
+        [[...entries].map(({ line, ipv4 }) => [line, ipv4]), problems.length],
+        [[[2, address4('10.0.0.8')]], count],
+      );
+    }
+  }
+});
