@@ -124,3 +124,25 @@ test('a device with another name, or in another namespace, ends the gateway with
   assert.equal(await gateway.exited, 1);
   assert.match(gateway.output.join('\n'), /nat64 is gone.*deleted, renamed or moved/);
 });
+
+test('addresses that somebody else gives the device, and takes away, are followed', async () => {
+  lab = new Lab();
+  lab.ip(lab.server, 'route add 10.64.0.0/16 via 203.0.113.1');
+  const gateway = await lab.startGateway({ toml: '[device]\nconfigure = false\n' });
+  // Under pref64 no host may have an address, but for the kernel's own on the device.
+  const source = '64:ff9b:1::a40:9';
+  const batch = [
+    'link set nat64 up',
+    'route add 64:ff9b:1::/96 dev nat64',
+    'route add 10.64.0.0/16 dev nat64',
+  ];
+  for (const command of batch) lab.ip(lab.gateway, command);
+  await lab.run(lab.gateway, 'sh', ['-c', 'echo 1 > /proc/sys/net/ipv4/ip_forward']);
+  const known = gateway.events('addresses-changed').length;
+  lab.ip(lab.gateway, `address add ${source}/128 dev nat64 nodad`);
+  await gateway.waitFor('addresses-changed', known + 1);
+  assert.ok(await lab.pings(under(SERVER4), { from: lab.gateway, source }));
+  lab.ip(lab.gateway, `address del ${source}/128 dev nat64`);
+  await gateway.waitFor('addresses-changed', known + 2);
+  assert.equal(await gateway.stop(), 0);
+});

@@ -8,12 +8,13 @@ import { silent } from '#nat64d/control/log.js';
 import { CLOCK_START_SEC } from '#nat64d/control/pool/clock-start.js';
 import { PoolKeeper } from '#nat64d/control/pool-keeper.js';
 import type { EffectiveConfig } from '#nat64d/control/settings.js';
+import { atOnce } from '#nat64d/control/slices.js';
 import type { Workers } from '#nat64d/control/workers.js';
 import { ANSWER_ASSIGNED, createHostRing, HostRing, nowUs } from '#nat64d/shm/host-ring.js';
 import { createPrefixTable } from '#nat64d/shm/prefix-table.js';
 import { createSharedState } from '#nat64d/shm/shared-state.js';
-import { formatAddress4, type Prefix4 } from '#nat64d/wire/address.js';
-import { address6 } from '../../helpers/harness.js';
+import { formatAddress4, formatAddress6, type Prefix4 } from '#nat64d/wire/address.js';
+import { address4, address6 } from '../../helpers/harness.js';
 
 const HOST = address6('2001:db8:1::2');
 let nowSec = CLOCK_START_SEC;
@@ -144,4 +145,23 @@ test("the kernel's own addresses under pref64 may have maps", () => {
   keeper.adopt({ ...config, deviceAddresses: config.device.addresses, deviceMtu: 1500, offloads: [] }, maps6);
   assert.ok(keeper.assigner.isAllowed(address6('64:ff9b:1::10.64.0.2')));
   assert.ok(!keeper.assigner.isAllowed(address6('64:ff9b:1::10.64.0.3')));
+});
+
+test('of maps that are remembered those are taken back whose hosts may have one', () => {
+  const keeper = keeperOf('');
+  const map = '[[map]]\nipv4 = "198.51.100.7"\nipv6 = "2001:db8:1::7"\n';
+  const config = configOf(`allow-from = ["2001:db8:1::/48"]\n${map}`);
+  keeper.judgeBy(config, createPrefixTable(config.maps, 6));
+  const hosts = ['2001:db8:1::2', '2001:db8:2::2', '2001:db8:1::7'];
+  const entries = hosts.map((host, i) => ({
+    line: i + 1,
+    ipv4: address4(`10.64.0.${i + 9}`),
+    host: address6(host),
+    lastUsedUnixSec: Math.floor(Date.now() / 1000),
+  }));
+  assert.deepEqual(atOnce(keeper.restore(entries)), []);
+  assert.deepEqual(
+    [...keeper.pool.entries()].map(({ host }) => formatAddress6(host)),
+    ['2001:db8:1::2'],
+  );
 });
