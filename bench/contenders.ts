@@ -1,13 +1,18 @@
 /** What a benchmark sends its load through: plain kernel forwarding, TAYGA, and the gateway; each taken up and down in a lab. */
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type GatewayProcess, type Lab, SERVER4, under } from '../test/helpers/lab.js';
 import { installedOrFetched } from '../test/helpers/peers.js';
+import { LOADGEN } from './loads.js';
 
 export const SERVER6 = '2001:db8:2::2';
 const TAYGA_PREFIX = '2001:db8:64:ff9b::';
+/** The routing table by which frames go into the device that copies. */
+const COPY_TABLE = 100;
 /** Room for a million hosts. */
 export const POOL4 = '10.64.0.0/12';
 
@@ -26,6 +31,8 @@ export interface Running {
 
 export interface Contender {
   readonly name: string;
+  /** Of those that can be had with one or with several: workers, or threads that copy. */
+  readonly threads?: number;
   start(lab: Lab): Promise<Running>;
 }
 
@@ -55,6 +62,45 @@ export const kernel: Contender = {
     };
   },
 };
+
+/**
+ * A program in C that does nothing but copy frames out of a TUN device and back into it, with this many threads, between a client and a
+ * server that both have IPv6: what no gateway on a TUN device can be much faster than.
+ */
+export function copying(queues: number): Contender {
+  const rules = ['lan0', 'wan0'].map((from) => `rule add iif ${from} lookup ${COPY_TABLE}`);
+  return {
+    name: `copying only, ${queues} thread${queues > 1 ? 's' : ''}`,
+    threads: queues,
+    async start(lab) {
+      const forwarding = await kernel.start(lab);
+      const child = lab.spawn(lab.gateway, LOADGEN, [
+        'copy',
+        '--interface',
+        'copy0',
+        '--queues',
+        String(queues),
+      ]);
+      const ended = new Promise((resolve) => child.once('close', resolve));
+      await Promise.race([once(child.stdout as Readable, 'data'), ended]);
+      if (child.exitCode !== null || child.pid === undefined) throw new Error('loadgen copy did not start');
+      lab.ip(lab.gateway, 'link set copy0 txqueuelen 500 up');
+      lab.ip(lab.gateway, `-6 route add default dev copy0 table ${COPY_TABLE}`);
+      for (const rule of rules) lab.ip(lab.gateway, `-6 ${rule}`);
+      return {
+        ...forwarding,
+        device: 'copy0',
+        pid: child.pid,
+        stop: async () => {
+          for (const rule of rules) lab.ip(lab.gateway, `-6 ${rule.replace('add', 'del')}`);
+          child.kill('SIGTERM');
+          await ended;
+          await forwarding.stop();
+        },
+      };
+    },
+  };
+}
 
 export interface OursOptions {
   /** Further keys for the [device] table. */
@@ -90,6 +136,7 @@ export async function startNat64d(
 export function nat64d(workers: number, options: OursOptions = {}, name = ''): Contender {
   return {
     name: name || `nat64d, ${workers} worker${workers > 1 ? 's' : ''}`,
+    threads: workers,
     start: async (lab) => (await startNat64d(lab, workers, options)).running,
   };
 }

@@ -1,5 +1,6 @@
 /**
- * What passes through the gateway, beside TAYGA and plain kernel IPv6 forwarding, in the same namespaces and the same run:
+ * What passes through the gateway, beside TAYGA, plain kernel IPv6 forwarding and a program that only copies, in the same namespaces and
+ * the same run:
  * `npm run bench -- throughput`. Contenders take turns; the median of the runs counts, and the ratios are of medians.
  */
 import { readFileSync } from 'node:fs';
@@ -7,7 +8,16 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Lab } from '../test/helpers/lab.js';
 import { installedOrFetched, type Peer } from '../test/helpers/peers.js';
 import { type Bar, drawBars } from './chart.js';
-import { affinityOf, type Contender, kernel, nat64d, pin, type Running, tayga } from './contenders.js';
+import {
+  affinityOf,
+  type Contender,
+  copying,
+  kernel,
+  nat64d,
+  pin,
+  type Running,
+  tayga,
+} from './contenders.js';
 import {
   ECHO_PORT,
   type Flood,
@@ -37,8 +47,8 @@ interface Load {
   readonly unit: string;
   /** Target of this load, as ratios to TAYGA and to the kernel, or as a difference to TAYGA. */
   readonly target?: string;
-  /** Of the gateway's contenders, only the one with this many workers. */
-  readonly workers?: 1 | 2;
+  /** Of contenders that can be had with several threads, only the one with this many. */
+  readonly threads?: 1 | 2;
   readonly needsIperf?: boolean;
   /** Contenders that it says nothing about. */
   readonly skip?: readonly string[];
@@ -80,7 +90,7 @@ function hasCongestionControl(name: string): boolean {
 const udp = (name: string, load: Flood, target?: string): Load => ({
   name,
   unit: 'Mframes/s',
-  workers: 1,
+  threads: 1,
   ...(load.gso === true ? {} : { skip: [kernel.name] }),
   ...(target === undefined ? {} : { target }),
   measure: async ({ lab, seconds }, running) => {
@@ -125,8 +135,8 @@ const LOADS: readonly Load[] = [
   {
     name: 'new hosts, each with one datagram (100,000/s offered)',
     unit: 'Mhosts/s',
-    workers: 1,
-    skip: [kernel.name],
+    threads: 1,
+    skip: [kernel.name, copying(1).name],
     measure: async ({ lab }, running) => {
       const load = { size: 64, flows: 60_000, hosts: 1_000_000, rate: 100_000 };
       return (await measureFlood(lab, running, load, 2)) / 1e6;
@@ -153,10 +163,9 @@ export interface ThroughputOptions {
 
 /** Loads that a contender is measured with. */
 function loadsOf(contender: Contender, only: string, hasIperf: boolean): Load[] {
-  return LOADS.filter(({ name, workers, skip, needsIperf }) => {
+  return LOADS.filter(({ name, threads, skip, needsIperf }) => {
     if (needsIperf && !hasIperf) return false;
-    const isOther = contender.name.startsWith('nat64d') && workers !== undefined;
-    if (isOther && !contender.name.includes(`${workers} worker`)) return false;
+    if (threads !== undefined && (contender.threads ?? threads) !== threads) return false;
     return name.includes(only) && !(skip ?? []).includes(contender.name);
   });
 }
@@ -204,13 +213,16 @@ async function measureAll(
 
 export async function run(options: ThroughputOptions): Promise<void> {
   const peer = tayga();
-  const contenders = [kernel, ...(peer === undefined ? [] : [peer]), nat64d(1), nat64d(2)];
+  const bounds = [copying(1), copying(2)];
+  const contenders = [kernel, ...(peer === undefined ? [] : [peer]), ...bounds, nat64d(1), nat64d(2)];
   const samples = await measureAll(contenders, options);
   const bars: Bar[] = [];
   const rows = [...samples].flatMap(([load, byContender]) => {
     const ofPeer = median((peer && byContender.get(peer)) ?? []);
     const ofKernel = median(byContender.get(kernel) ?? []);
-    return [...byContender].map(([{ name }, figures]) => {
+    return [...byContender].map(([{ name, threads }, figures]) => {
+      const bound = bounds.find((one) => one.threads === threads && one.name !== name);
+      const ofBound = median((bound && byContender.get(bound)) ?? []);
       const [least, middle, most] = [quantile(figures, 0), median(figures), quantile(figures, 1)];
       bars.push({ group: `${load.name} (${load.unit})`, label: name, least, middle, most });
       const ratio = (to: number) => (Number.isNaN(to) || to === 0 ? '–' : (middle / to).toFixed(2));
@@ -223,6 +235,7 @@ export async function run(options: ThroughputOptions): Promise<void> {
         unit: load.unit,
         'x TAYGA': ratio(ofPeer),
         'x kernel': ratio(ofKernel),
+        'x copying': ratio(ofBound),
         target: name.startsWith('nat64d') ? (load.target ?? '') : '',
       };
     });

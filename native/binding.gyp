@@ -50,6 +50,7 @@
           "type": "executable",
           "sources": [
             "bench/authority.c",
+            "bench/copy.c",
             "bench/echo.c",
             "bench/forge.c",
             "bench/gso.c",

@@ -22,6 +22,7 @@ static const char HELP[] =
     "       loadgen queries --target ADDRESS [--port N] [--flows N] [--burst N] [--hosts N] [--rate N] [--seconds N]\n"
     "       loadgen echo [--port N]\n"
     "       loadgen authority [--port N]\n"
+    "       loadgen copy --interface NAME [--queues N]\n"
     "\n"
     "raw   UDP in IPv6 frames put on an interface as they are (AF_PACKET), each with its checksum; --mac is for those with\n"
     "      Ethernet headers\n"
@@ -33,6 +34,7 @@ static const char HELP[] =
     "queries  DNS queries for --hosts names, --burst of them on their way at a time\n"
     "echo  what answers datagrams, until it is ended\n"
     "authority  a name server by which every name has the address 192.0.2.1, until it is ended\n"
+    "copy  a TUN device that gives back each frame as it is, with a thread for each of --queues, until it is ended\n"
     "\n"
     "--size is that of the UDP payload. --burst is how many frames of one flow come in a row. --rate is per second.\n";
 
@@ -90,8 +92,8 @@ static const struct option LONG_OPTIONS[] = {
     {"port", required_argument, NULL, 'p'},      {"size", required_argument, NULL, 's'},
     {"flows", required_argument, NULL, 'f'},     {"hosts", required_argument, NULL, 'H'},
     {"burst", required_argument, NULL, 'b'},     {"rate", required_argument, NULL, 'r'},
-    {"seconds", required_argument, NULL, 'd'},   {"help", no_argument, NULL, 'h'},
-    {NULL, 0, NULL, 0},
+    {"seconds", required_argument, NULL, 'd'},   {"queues", required_argument, NULL, 'q'},
+    {"help", no_argument, NULL, 'h'},            {NULL, 0, NULL, 0},
 };
 
 static void read_options(int argc, char **argv, struct options *o) {
@@ -111,6 +113,7 @@ static void read_options(int argc, char **argv, struct options *o) {
       case 'b': o->burst = (uint32_t)number("burst", optarg, 1, 1e6); break;
       case 'r': o->rate = number("rate", optarg, 0, 1e8); break;
       case 'd': o->seconds = number("seconds", optarg, 0.01, 1e6); break;
+      case 'q': o->queues = (uint32_t)number("queues", optarg, 1, MAX_QUEUES); break;
       case 'h': fputs(HELP, stdout); exit(0);
       default: exit(2);
     }
@@ -123,10 +126,10 @@ int main(int argc, char **argv) {
     void (*run)(const struct options *options);
   } tasks[] = {{"raw", run_raw}, {"pings", run_pings}, {"errors", run_errors},
                {"fragments", run_fragments}, {"gso", run_gso}, {"load", run_load}, {"hosts", run_hosts}, {"queries", run_queries},
-               {"echo", run_echo}, {"authority", run_authority}};
+               {"echo", run_echo}, {"authority", run_authority}, {"copy", run_copy}};
 
   struct options options = {
-      .port = 6400, .size = 64, .flows = 1, .hosts = 1, .burst = 1, .seconds = 10,
+      .port = 6400, .size = 64, .flows = 1, .hosts = 1, .burst = 1, .queues = 1, .seconds = 10,
   };
   read_options(argc, argv, &options);
   if (optind != argc - 1) refuse("one task is needed", optind < argc ? argv[optind + 1] : "");

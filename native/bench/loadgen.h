@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-enum { MAX_PAYLOAD_BYTES = 65000 };
+enum { MAX_PAYLOAD_BYTES = 65000, MAX_QUEUES = 64 };
 
 /* Options of all tasks; each uses its own. */
 struct options {
@@ -28,6 +28,8 @@ struct options {
   /* Datagrams per second; 0: as fast as it goes. */
   double rate;
   double seconds;
+  /* Of a TUN device. */
+  uint32_t queues;
 };
 
 /* Prints what was wrong to standard error and ends the program with exit code 1. */
@@ -55,5 +57,6 @@ void run_queries(const struct options *options);
 void run_hosts(const struct options *options);
 void run_echo(const struct options *options);
 void run_authority(const struct options *options);
+void run_copy(const struct options *options);
 
 #endif
