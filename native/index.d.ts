@@ -10,8 +10,8 @@
 export = native;
 
 declare namespace native {
-  /** There is no addon for this machine: every function throws an Error that says so. */
-  const isAbsent: true | undefined;
+  /** There is no addon for this machine: what every function throws. */
+  const absence: Error | undefined;
 
   /** An Error thrown for a failed system call. */
   interface SystemError extends Error {

@@ -9,7 +9,7 @@ const { dirname, join } = require('node:path');
 function loads() {
   // Anew each time: one that was absent may have been compiled since.
   delete require.cache[require.resolve('./index.js')];
-  return require('./index.js').isAbsent !== true;
+  return require('./index.js').absence === undefined;
 }
 
 /** node-gyp as npm brings it, or as it is in the PATH. */

@@ -23,7 +23,7 @@ async function launch(options: Options, words: readonly string[]): Promise<numbe
   if (options.chroot !== undefined && (identity === null || identity.uid === 0)) {
     console.error('totd: -t without -u keeps little in: root can leave a chroot');
   }
-  if (native.isAbsent) {
+  if (native.absence) {
     console.error(
       'totd: without the native addon it is slower, limits its privileges by -u alone, and has neither syslog nor notice to systemd',
     );

@@ -1,11 +1,13 @@
 /** The gateway's life: everything that is put up, in order, and taken down again in reverse. */
 import { join } from 'node:path';
 import type { Piscina } from 'piscina';
+import native from '#native';
 import type { HowToDie } from '../shm/worker-task.js';
 import { announce } from './announce.js';
 import { type Changes, changesBetween, refusalOf } from './changes.js';
 import { Clock } from './clock.js';
 import type { ExplicitMap, GatewayConfig, LogConfig } from './config/types.js';
+import { SocketKeeper } from './control-socket/keeper.js';
 import { ControlSocket, checkGroup, SOCKET_NAME } from './control-socket/server.js';
 import { DeviceCare } from './device-care.js';
 import type { Dns64 } from './dns64/index.js';
@@ -26,8 +28,8 @@ import { inSlices } from './slices.js';
 import { Translation } from './translation.js';
 import { openThread } from './worker-thread.js';
 
-/** How often it is seen that a folder of ours has been replaced. */
-const LOCKS_LOOK_MS = 1000;
+/** How often it is seen that somebody has removed or replaced a folder of ours, or what is in it. */
+const FOLDERS_LOOK_MS = 1000;
 
 export interface GatewayOptions {
   readonly log: Log;
@@ -100,13 +102,19 @@ export class Gateway {
   }
 
   async #start(): Promise<void> {
+    // Nothing goes without it, and what would be tried first has other reasons to fail.
+    if (native.absence !== undefined) throw native.absence;
     const config = this.#config;
     const log = this.#log;
     for (const warning of config.warnings) log.warn({ event: 'config-warning' }, warning);
     const locks = await InstanceLocks.take(config, log);
     this.#locks = locks;
     this.#undo.push(() => locks.release());
-    const looking = setInterval(() => this.#locks?.look(log), LOCKS_LOOK_MS);
+    const socketKeeper = this.#keepSocket();
+    const looking = setInterval(() => {
+      this.#locks?.look(log);
+      if (this.#locks !== undefined) socketKeeper.look();
+    }, FOLDERS_LOOK_MS);
     this.#undo.push(() => clearInterval(looking));
     this.#undo.push(() => this.#parts.control?.close());
     if (config.controlSocket) this.#parts.control = await this.#openControl(config);
@@ -176,6 +184,18 @@ export class Gateway {
 
   #openControl({ runDir, controlGroup: group }: GatewayConfig): Promise<ControlSocket> {
     return ControlSocket.open({ path: join(runDir, SOCKET_NAME), group, subject: () => this.subject });
+  }
+
+  #keepSocket(): SocketKeeper {
+    return new SocketKeeper({
+      log: this.#log,
+      current: () => this.#parts.control,
+      open: () => this.#openControl(this.#config),
+      use: (opened) => {
+        this.#parts.control = opened;
+      },
+      inBackground: (change) => this.#inBackground(change),
+    });
   }
 
   #startHttp({ http }: GatewayConfig): Promise<HttpService> {

@@ -127,7 +127,8 @@ export class Reload {
     const { control } = this.#parts;
     const { controlGroup: group, controlSocket: isWanted } = after;
     if (control !== undefined && isWanted) {
-      if (before.controlGroup === group) return;
+      // One that somebody has removed is made anew with the group of its time; what has its name by now is not ours to give away.
+      if (before.controlGroup === group || !control.isThere) return;
       await this.#steps.do({
         apply: () => control.setGroup(group),
         undo: () => control.setGroup(before.controlGroup),

@@ -44,6 +44,11 @@ export class SocketLab {
     return raw;
   }
 
+  /** Ends what was opened first. */
+  async closeFirst(): Promise<void> {
+    await this.#closing.shift()?.();
+  }
+
   async close(): Promise<void> {
     for (const close of this.#closing.reverse()) await close();
     rmSync(this.folder, { recursive: true, force: true });

@@ -4,7 +4,10 @@ import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { Lab } from '../helpers/lab.js';
+
+const CTL = fileURLToPath(new URL('../../../dist/bin/nat64ctl.js', import.meta.url));
 
 const labs: Lab[] = [];
 afterEach(async () => {
@@ -83,4 +86,20 @@ test('a data-dir that was removed and is made anew is as closed to a second gate
   assert.equal(await second.exited, 1);
   assert.match(second.output.join('\n'), /data-dir: .* is in use by another nat64d/);
   assert.equal(await first.stop(), 0);
+});
+
+test('a run-dir that is removed comes back with a control socket that answers', async () => {
+  const lab = newLab();
+  const gateway = await lab.startGateway();
+  rmSync(join(lab.folder, 'run'), { recursive: true });
+  await gateway.waitFor('control-socket-again');
+  const { status, stdout } = await lab.run(lab.gateway, process.execPath, [
+    CTL,
+    '--socket',
+    join(lab.folder, 'run', 'control.sock'),
+    'status',
+  ]);
+  assert.equal(status, 0);
+  assert.match(stdout, /nat64/);
+  assert.equal(await gateway.stop(), 0);
 });

@@ -199,6 +199,11 @@ test('-r: a worker that dies in the chroot is replaced, HUP reads what is inside
   assert.ok(await reaches('198.51.100.10'));
   assert.ok(!(await reaches('198.51.100.9')));
   assert.ok(existsSync(join(spool, 'dynamic.map')));
+
+  lab.ip(lab.gateway, 'link set nat64 down');
+  await logged('nat64 is down');
+  lab.ip(lab.gateway, 'link set nat64 up');
+  await logged('nat64 may lack addresses and routes, and this process may not set them any more');
 });
 
 test("clatd's flow: --mktun, --nodetach with one map, --rmtun; IPv4 of an IPv6-only host through both (464XLAT)", async () => {

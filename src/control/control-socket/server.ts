@@ -1,7 +1,7 @@
 /** The control socket: a Unix socket in the run-dir, for its owner and one group. */
-import { chownSync, lstatSync, unlinkSync } from 'node:fs';
+import { chownSync, linkSync, lstatSync, rmSync, unlinkSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { makeFolder } from '../folder.js';
 import { groupId } from '../identity.js';
 import { RateMeter } from '../inspect/rates.js';
@@ -38,6 +38,8 @@ export class ControlSocket {
   readonly #queue = new RequestQueue();
   readonly #reloads = new ReloadGate();
   readonly #server: Server;
+  /** Device and inode of the socket; undefined until it is there. */
+  #id: string | undefined;
   /** Shared by all clients, so that they share its looks. */
   readonly #rates: RateMeter;
 
@@ -75,6 +77,12 @@ export class ControlSocket {
     return this.#options.path;
   }
 
+  /** Whether the socket is where it was made. Out of reach, it is taken to be there. */
+  get isThere(): boolean {
+    const id = idOf(this.path);
+    return id === 'unknown' || id === this.#id;
+  }
+
   /** Gives the socket to a group; null: our own. Throws where there is no such group, or it may not be given away. */
   setGroup(group: string | null): void {
     try {
@@ -93,6 +101,7 @@ export class ControlSocket {
 
   /** Removes the socket at once. Clients are let go when they have the replies to what they have asked. */
   retire(): void {
+    this.#remove();
     this.#server.close();
     for (const connection of this.#clients.values()) connection.retire();
   }
@@ -100,13 +109,34 @@ export class ControlSocket {
   /** Cuts all clients off and removes the socket. */
   close(): Promise<void> {
     for (const socket of [...this.#clients.keys(), ...this.#turnedAway]) socket.destroy();
+    this.#remove();
     return new Promise((resolve) => this.#server.close(() => resolve()));
   }
 
-  #listen(path: string): Promise<void> {
+  /**
+   * Under a name of its own, and then under that by which it is known: at its end libuv removes the name that it was given, whosesoever it is
+   * by then.
+   */
+  async #listen(path: string): Promise<void> {
+    // No longer than the other.
+    const own = join(dirname(path), `.${process.pid}`);
+    try {
+      rmSync(own, { force: true });
+      await this.#listenAt(own);
+      this.#id = idOf(own);
+      // Not renamed: what somebody has put there since is not replaced.
+      linkSync(own, path);
+      unlinkSync(own);
+    } catch (error) {
+      this.#server.close();
+      const { message } = error as Error;
+      throw new Error(`the control socket ${path} cannot be made: ${message}`, { cause: error });
+    }
+  }
+
+  #listenAt(path: string): Promise<void> {
     return new Promise((resolve, reject) => {
-      const fail = (error: Error) =>
-        reject(new Error(`the control socket ${path} cannot be made: ${error.message}`, { cause: error }));
+      const fail = (error: Error) => reject(error);
       this.#server.once('error', fail);
       // The socket is made within this call, and is never there with other rights than these.
       const umask = process.umask(0o117);
@@ -119,6 +149,16 @@ export class ControlSocket {
         process.umask(umask);
       }
     });
+  }
+
+  /** Where it is still ours. */
+  #remove(): void {
+    if (this.#id === undefined || idOf(this.path) !== this.#id) return;
+    try {
+      unlinkSync(this.path);
+    } catch {
+      // The next start replaces what nobody listens on.
+    }
   }
 
   #accept(socket: Socket): void {
@@ -151,6 +191,16 @@ export class ControlSocket {
       this.#turnedAway.delete(socket);
     });
     socket.resume();
+  }
+}
+
+/** Which file has this name: device and inode, 'none', or 'unknown' where that cannot be seen. */
+function idOf(path: string): string {
+  try {
+    const { dev, ino } = lstatSync(path, { bigint: true });
+    return `${dev} ${ino}`;
+  } catch (error) {
+    return ['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '') ? 'none' : 'unknown';
   }
 }
 

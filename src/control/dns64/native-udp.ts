@@ -2,4 +2,4 @@
 import native from '#native';
 
 /** Null where the addon is absent. */
-export const udpAddon: typeof native | null = native.isAbsent ? null : native;
+export const udpAddon: typeof native | null = native.absence ? null : native;

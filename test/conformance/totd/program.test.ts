@@ -129,6 +129,8 @@ describe('totd', { concurrency: true }, () => {
     const gateway = await runWith(NO_ADDON, NAT64D, '--config', toml);
     assert.equal(gateway.status, 1);
     assert.match(gateway.stdout, /the native addon is absent: .*npm rebuild/);
+    // And nothing else is wrong.
+    assert.doesNotMatch(gateway.stdout, /data-dir/);
     assert.equal(gateway.stderr, '');
   });
 
