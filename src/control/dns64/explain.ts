@@ -28,7 +28,14 @@ import {
 import type { Policy } from './policy.js';
 import type { Query } from './query.js';
 import type { ResolverAnswer } from './resolve.js';
-import { ipv4Of, isKeptSigned, prefixesOf, terminalRecords } from './synthesize.js';
+import {
+  ipv4Of,
+  isExcludedIpv4,
+  isKeptFrom,
+  isKeptSigned,
+  prefixesOf,
+  terminalRecords,
+} from './synthesize.js';
 import { nameText, parseName, parseType, rcodeText, recordText, typeText } from './text.js';
 import type { Question } from './upstream.js';
 
@@ -252,19 +259,21 @@ function synthesisSteps(
   if (found.length === 0) {
     return [step('not synthesized: the name has no A record either', 'RFC 6147 section 5.1.6')];
   }
-  const addresses = found
-    .map((record) => formatAddress4(answer.bytes.readUInt32BE(record.rdataAt)))
-    .join(', ');
+  const ipv4s = found.map((record) => ipv4Of(answer, record));
+  const addresses = ipv4s.map(formatAddress4).join(', ');
   if (!done && isKeptSigned(query, answer, policy)) {
     return [step('not synthesized: A is signed, DO=1, and break-dnssec is false', 'RFC 6147 section 5.5')];
   }
   if (!done) {
     const under = policy.pref64s.map(({ prefix }) => formatPrefix6(prefix)).join(', ');
-    return [
-      step(`not synthesized: under ${under} ${addresses} must not be represented`, 'RFC 6052 section 3.1'),
-    ];
+    const text = `not synthesized: under ${under} ${addresses} must not be represented`;
+    if (ipv4s.every((ipv4) => isExcludedIpv4(ipv4, policy)))
+      return [{ step: 'synthesis', text: `${text} (exclude-ipv4)` }];
+    const isWellKnown = policy.pref64s.some(({ prefix }) =>
+      ipv4s.some((ipv4) => isKeptFrom(prefix, ipv4, policy)),
+    );
+    return [isWellKnown ? step(text, 'RFC 6052 section 3.1') : { step: 'synthesis', text }];
   }
-  const ipv4s = found.map((record) => ipv4Of(answer, record));
   const used = new Set(prefixesOf(ipv4s, turn, policy).flat().map(formatPrefix6));
   const which = {
     'round-robin': 'the prefix whose turn it is',

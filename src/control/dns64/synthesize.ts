@@ -160,11 +160,20 @@ export function negativeTtlSec(aaaa: DnsMessage | null): number {
   return Math.min(soa.ttl, minimum > 0x7fffffff ? 0 : minimum);
 }
 
-/** RFC 6052 section 3.1, by the data plane's own list; 192.0.0.170 and .171 of RFC 7050 are not on it. */
+/** By the data plane's own list of what is not global; 192.0.0.170 and .171 of RFC 7050 are not on it. */
 function mayRepresent(ipv4: number, { prefix, ipv4: ranges }: Pref64Config, policy: Policy): boolean {
   if (ranges.length > 0 && !ranges.some((range) => prefix4Contains(range, ipv4))) return false;
-  if (policy.excludedIpv4.some((range) => prefix4Contains(range, ipv4))) return false;
-  return !(policy.wkpfStrict && prefixes6Overlap(prefix, WELL_KNOWN_PREFIX) && isNonGlobal4(ipv4));
+  return !isExcludedIpv4(ipv4, policy) && !isKeptFrom(prefix, ipv4, policy);
+}
+
+/** Whether `exclude-ipv4` has it. */
+export function isExcludedIpv4(ipv4: number, policy: Policy): boolean {
+  return policy.excludedIpv4.some((range) => prefix4Contains(range, ipv4));
+}
+
+/** RFC 6052 section 3.1. */
+export function isKeptFrom(prefix: Prefix6, ipv4: number, policy: Policy): boolean {
+  return policy.wkpfStrict && prefixes6Overlap(prefix, WELL_KNOWN_PREFIX) && isNonGlobal4(ipv4);
 }
 
 function isExcluded(message: DnsMessage, record: DnsRecord, policy: Policy): boolean {

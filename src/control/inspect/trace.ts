@@ -252,7 +252,7 @@ function source4(at: Addressing, s: number, isOut = false): End {
   if (refusal !== null) {
     return drop(
       'drop-v4-no-map-source',
-      `${text}: ${ADVICE['drop-non-global']}; answered with an ICMP error`,
+      `${text}: ${at.pref64 === null ? 'there is no pref64 to show it under' : ADVICE['drop-non-global']}; answered with an ICMP error`,
     );
   }
   const under = at.embed(s) as Address6;

@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { explainName } from '#nat64d/control/dns64/explain.js';
 import { CacheOperations } from '#nat64d/control/dns64/operate.js';
 import { nameText, parseName, parseType, typeText } from '#nat64d/control/dns64/text.js';
+import { parsePrefix4 } from '#nat64d/wire/address.js';
 import { encodeQuery, NXDOMAIN } from '../../../conformance/rfc6147/harness.js';
 import { type Rig, rig, type Said } from '../../../helpers/dns-upstream.js';
 
@@ -82,6 +83,11 @@ describe('explain', () => {
       { pref64s: ['64:ff9b::/96'] },
     );
     assert.match(await textOf(wellKnown), /10\.0\.0\.1 must not be represented.*6052/);
+    const excluded = rig(
+      { 'www.example AAAA': NODATA, 'www.example A': A },
+      { names: { excludeIpv4: [parsePrefix4('192.0.2.0/24')!] } },
+    );
+    assert.match(await textOf(excluded), /192\.0\.2\.1 must not be represented \(exclude-ipv4\) \[\]/);
   });
 
   const prefixed = (digits: string) =>
