@@ -38,25 +38,30 @@ if (
 }
 
 const folders = wanted.length > 0 ? wanted : ['unit', 'conformance', 'property', 'fuzz', 'netns'];
-const files = folders.flatMap((folder) => testFiles(join(compiled, folder.replace(/\.ts$/, '.js'))));
+const found = folders.flatMap((folder) => testFiles(join(compiled, folder.replace(/\.ts$/, '.js'))));
+const files = [...new Set(found)];
 if (files.length === 0) {
   console.error(`no test matches ${folders.join(' ')}`);
   process.exit(2);
 }
-// Namespace tests wait much of their time, for packets that must not come and for kernels: three files at a time, after the others.
-const netns = files.filter((file) => file.startsWith(join(compiled, 'netns')));
-const others = files.filter((file) => !netns.includes(file));
+// What takes longest begins first, so that nothing is left to wait for at the end; then namespace tests, which wait much of their time, for
+// packets that must not come and for kernels, while the others want all that a processor gives.
+const LONG = [
+  'netns/docs',
+  'unit/control/http/page',
+  'netns/dns64-peers',
+  'netns/tayga',
+  'property/',
+  'netns/',
+];
+const rank = (file) => {
+  const at = LONG.findIndex((start) => file.startsWith(join(compiled, start)));
+  return at < 0 ? LONG.length : at;
+};
+files.sort((a, b) => rank(a) - rank(b));
 // A test may leave sockets open behind it: the timeout ends its process then, and is a failure. Not --test-force-exit, with which a process
 // ends before the last of its results are out of the pipe: they are missing without a word (nodejs/node#64833).
-const flags = [
-  '--enable-source-maps',
-  '--import',
-  join(compiled, 'helpers', 'setup.js'),
-  '--test',
-  '--test-reporter=spec',
-  `--test-timeout=${process.env.NAT64D_TEST_TIMEOUT_MS ?? 300_000}`,
-];
-let failed = 0;
-if (others.length > 0) failed |= run(process.execPath, [...flags, '--test-concurrency=3', ...others]);
-if (netns.length > 0) failed |= run(process.execPath, [...flags, '--test-concurrency=3', ...netns]);
-process.exit(failed === 0 ? 0 : 1);
+const flags = ['--enable-source-maps', '--import', join(compiled, 'helpers', 'setup.js')];
+process.exit(
+  run(process.execPath, [...flags, join(root, 'scripts', 'run-tests.mjs'), ...files]) === 0 ? 0 : 1,
+);

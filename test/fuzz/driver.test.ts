@@ -38,6 +38,15 @@ function planted(corpus: string, run: Runner['run']): Target {
   };
 }
 
+test(
+  'the least number of cases is run, however little time there is',
+  inFolder(async (corpus) => {
+    const target = planted(corpus, () => {});
+    assert.equal((await fuzz(target, { seed: 1, seconds: 0, least: 40 })).cases, 40);
+    assert.equal((await fuzz(target, { seed: 1, seconds: 0 })).cases, 0);
+  }),
+);
+
 const isBad = (records: Case) => records.some((record) => record.includes(BAD));
 
 test(

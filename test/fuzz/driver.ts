@@ -24,7 +24,7 @@ export interface Target {
   readonly about: string;
   /** Of a whole run, in the target's units. */
   readonly wholeCount: number;
-  /** Of the run in `npm test`. */
+  /** Of the run in `npm test`, at least. */
   readonly shortCount: number;
   /** What a count counts; 'cases' where it is left out. */
   readonly unit?: string;
@@ -43,6 +43,8 @@ export interface Limits {
   readonly first?: number;
   readonly count?: number;
   readonly seconds?: number;
+  /** Units that are run even where they take longer than `seconds`. */
+  readonly least?: number;
 }
 
 export interface Done {
@@ -182,6 +184,7 @@ const nextTurn = () => new Promise((resolve) => setImmediate(resolve));
 /** Runs the corpus, then new cases up to a limit. Throws at the first that fails, when it has been made smaller and written down. */
 export async function fuzz(target: Target, limits: Limits): Promise<Done> {
   const { seed, first = 0, count = Number.POSITIVE_INFINITY, seconds = Number.POSITIVE_INFINITY } = limits;
+  const { least = 0 } = limits;
   const corpus = readCorpus(target);
   const kept = corpus.map(({ records }) => records);
   const watch = new Watch(`${target.name}, seed ${seed}`);
@@ -216,7 +219,7 @@ export async function fuzz(target: Target, limits: Limits): Promise<Done> {
       // What one has left behind is not to help the next.
       await closeRunner();
     }
-    while (units < count && performance.now() - startMs < seconds * 1000) {
+    while (units < count && (units < least || performance.now() - startMs < seconds * 1000)) {
       const records = target.make(new Random(seed, first + cases), kept);
       await attempt(records, `case ${first + cases}`);
       units += target.weigh?.(records) ?? 1;

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { COUNTER_NAMES, type CounterName } from '#nat64d/shm/counters.js';
 import { fuzz } from './driver.js';
 import { type FramesRunner, framesTarget } from './frames.js';
-import { testTargets } from './short.js';
+import { shortLimits, testTargets } from './short.js';
 import { FRAMES } from './targets.js';
 
 testTargets(FRAMES.filter(({ name }) => name !== 'frames'));
@@ -18,7 +18,7 @@ test('frames of every kind: no exception, no byte outside its slot, each in one 
     };
     return Object.assign(runner, { close });
   };
-  await fuzz({ ...target, open }, { seed: 1, count: target.shortCount });
+  await fuzz({ ...target, open }, shortLimits(target));
   // Cases that lead nowhere would find nothing.
   const never = COUNTER_NAMES.filter((name) => counts[name] === 0);
   assert.deepEqual(never, []);
