@@ -16,7 +16,7 @@ const FIGURE_WIDTH = 80;
 const BAR_HEIGHT = 16;
 const GAP = 4;
 const HEADING_HEIGHT = 30;
-const COLOURS = ['#7a8794', '#c77d2e', '#2f7fb8', '#1b5e8f', '#4c9a6a'];
+const COLOURS = ['#7a8794', '#c77d2e', '#2f7fb8', '#1b5e8f', '#4c9a6a', '#2c6b46'];
 
 /** Text as XML content. */
 export const escapeText = (text: string) =>

@@ -64,8 +64,8 @@ export const kernel: Contender = {
 };
 
 /**
- * A program in C that does nothing but copy frames out of a TUN device and back into it, with this many threads, between a client and a
- * server that both have IPv6: what no gateway on a TUN device can be much faster than.
+ * A program in C that does nothing but copy frames out of a TUN device and back into it, one by one, with this many threads, between a
+ * client and a server that both have IPv6: what a gateway on a TUN device pays before it has translated anything.
  */
 export function copying(queues: number): Contender {
   const rules = ['lan0', 'wan0'].map((from) => `rule add iif ${from} lookup ${COPY_TABLE}`);

@@ -18,6 +18,9 @@ const HOSTS = 20_000;
 const SAMPLE_MS = 1000;
 /** Maps end so soon that each wave finds the one before it gone. */
 const LIFETIME_SEC = 15;
+/** In less time memory is still finding its level. */
+const LEAST_MINUTES_FOR_SLOPE = 30;
+const MOST_MIB_PER_MINUTE = 0.5;
 
 const residentMiB = (pid: number) =>
   Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024;
@@ -121,7 +124,8 @@ export async function run({ minutes }: { minutes: number }): Promise<void> {
     add('ends of frames counted', ended, `${seen.toLocaleString('en')}`);
     add('resident, least, MiB', Math.round(Math.min(...samples.map(([, mib]) => mib))));
     add('resident, most, MiB', Math.round(Math.max(...samples.map(([, mib]) => mib))));
-    add('its slope in the second half, MiB/min', Number((slope(second) * 60).toFixed(2)), '0');
+    const slopePerMinute = Number((slope(second) * 60).toFixed(2));
+    add('its slope in the second half, MiB/min', slopePerMinute, '0');
     add('descriptors opened and not closed', atEnd - atStart, '0');
     add('exit code', String(code), '0');
     printTable(rows);
@@ -132,7 +136,19 @@ export async function run({ minutes }: { minutes: number }): Promise<void> {
       samples,
     );
     console.log(`\n${writeResults('endurance', rows)}\n${writeText('endurance.svg', chart)}`);
-    if (sums.misdelivered > 0 || sums.foreign > 0 || code !== 0) process.exitCode = 1;
+    const failed = [
+      ['datagrams to another flow', sums.misdelivered > 0],
+      ['datagrams twice, or changed', sums.foreign > 0],
+      ['a reload without effect', gateway.events('reloaded').length !== rounds],
+      ['frames that nobody counted', seen !== tx?.packets],
+      // What a dying worker holds for new hosts has no end.
+      ['more ends than frames', ended > seen],
+      ['descriptors left open', atEnd > atStart],
+      ['memory that grows', minutes >= LEAST_MINUTES_FOR_SLOPE && slopePerMinute > MOST_MIB_PER_MINUTE],
+      ['the end', code !== 0],
+    ].filter(([, isSo]) => isSo);
+    for (const [what] of failed) console.error(`FAILED: ${what}`);
+    if (failed.length > 0) process.exitCode = 1;
   } finally {
     await lab.close();
   }

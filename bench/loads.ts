@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Lab } from '../test/helpers/lab.js';
-import type { Peer } from '../test/helpers/peers.js';
+import { installedOrFetched, type Peer } from '../test/helpers/peers.js';
 import type { Running } from './contenders.js';
 
 /** The program of native/bench. */
@@ -135,6 +135,11 @@ export async function measureTcp(
   const report = JSON.parse(stdout) as IperfReport;
   if (report.error !== undefined) throw new Error(`iperf3: ${report.error}`);
   return report.end.sum_received.bits_per_second;
+}
+
+/** This machine's iperf3, or Debian's; undefined, with a notice, where there is none. */
+export function findIperf(): Peer | undefined {
+  return installedOrFetched('iperf3', ['iperf3', 'libiperf0', 'libsctp1'], 'rows with TCP are');
 }
 
 /** Has iperf3 listen at the server. It tells of each second of each stream, and waits for ever where nobody reads that. */

@@ -9,10 +9,18 @@ import { SourceMap } from 'node:module';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Lab } from '../test/helpers/lab.js';
-import { fetchPeer, type Peer } from '../test/helpers/peers.js';
+import type { Peer } from '../test/helpers/peers.js';
 import { nat64d, pin, type Running } from './contenders.js';
 import { drawFlames, type Flame } from './flame.js';
-import { cpuSeconds, GATEWAY_CPU, measureFlood, measureTcp, openIperf, openSink } from './loads.js';
+import {
+  cpuSeconds,
+  findIperf,
+  GATEWAY_CPU,
+  measureFlood,
+  measureTcp,
+  openIperf,
+  openSink,
+} from './loads.js';
 import { barsOf, gather, type Measurement, report, rowsOf, type Series, writeText } from './report.js';
 import { median } from './statistics.js';
 
@@ -22,8 +30,17 @@ const FREQUENCY_HZ = 4000;
 interface ProfiledLoad {
   readonly name: string;
   readonly file: string;
-  run(lab: Lab, running: Running, iperf: Peer): Promise<unknown>;
+  readonly needsIperf?: boolean;
+  run(lab: Lab, running: Running, iperf: Peer | undefined): Promise<unknown>;
 }
+
+const tcp = (name: string, file: string, streams: number): ProfiledLoad => ({
+  name,
+  file,
+  needsIperf: true,
+  run: (lab, running, iperf) =>
+    measureTcp(lab, running, iperf as Peer, { streams, isFromServer: false }, SECONDS),
+});
 
 const LOADS: readonly ProfiledLoad[] = [
   {
@@ -36,11 +53,12 @@ const LOADS: readonly ProfiledLoad[] = [
     file: 'profile-udp-64-flows',
     run: (lab, running) => measureFlood(lab, running, { size: 64, flows: 60_000 }, SECONDS),
   },
+  tcp('1 TCP stream, to the server', 'profile-tcp-1', 1),
+  tcp('8 TCP streams, to the server', 'profile-tcp-8', 8),
   {
-    name: '1 TCP stream, to the server',
-    file: 'profile-tcp-1',
-    run: (lab, running, iperf) =>
-      measureTcp(lab, running, iperf, { streams: 1, isFromServer: false }, SECONDS),
+    name: 'UDP 1200 B, a sender with GSO',
+    file: 'profile-udp-gso',
+    run: (lab, running) => measureFlood(lab, running, { size: 1200, gso: true }, SECONDS),
   },
 ];
 
@@ -159,7 +177,7 @@ function framesRead(lab: Lab, device: string): number {
   return link?.stats64.tx.packets ?? 0;
 }
 
-async function profile(lab: Lab, iperf: Peer, load: ProfiledLoad): Promise<Profile> {
+async function profile(lab: Lab, iperf: Peer | undefined, load: ProfiledLoad): Promise<Profile> {
   const nodeOptions = ['--perf-basic-prof', '--no-logfile-per-isolate', '--logfile=/dev/null'];
   const running = await nat64d(1, { nodeOptions }).start(lab);
   const pid = running.pid as number;
@@ -202,16 +220,17 @@ function atBursts({ group, what }: Series, all: readonly Series[]): Series | und
 }
 
 export async function run({ runs }: { runs: number }): Promise<void> {
-  const iperf = fetchPeer('iperf3', ['iperf3', 'libiperf0', 'libsctp1']);
+  const iperf = findIperf();
+  const loads = LOADS.filter(({ needsIperf }) => iperf !== undefined || needsIperf !== true);
   const lab = new Lab({ clientAddresses: 1 });
   const measured: Measurement[] = [];
-  const stacks = new Map<ProfiledLoad, string[][]>(LOADS.map((load) => [load, []]));
+  const stacks = new Map<ProfiledLoad, string[][]>(loads.map((load) => [load, []]));
   try {
     lab.ip(lab.server, 'route add 10.64.0.0/12 via 203.0.113.1');
     await openSink(lab);
-    openIperf(lab, iperf);
+    if (iperf !== undefined) openIperf(lab, iperf);
     for (let i = 1; i <= runs; i++) {
-      for (const load of LOADS) {
+      for (const load of loads) {
         console.error(`run ${i}/${runs}  ${load.name}`);
         const profiled = await profile(lab, iperf, load);
         measured.push(...measurementsOf(load.name, profiled));
@@ -224,7 +243,7 @@ export async function run({ runs }: { runs: number }): Promise<void> {
   for (const [{ name, file }, all] of stacks) {
     console.error(writeText(`${file}.svg`, drawFlames(`nat64d, 1 worker: ${name}`, fold(all))));
   }
-  const groups = [CPU, ...LOADS.map(({ name }) => name)];
+  const groups = [CPU, ...loads.map(({ name }) => name)];
   const place = ({ group }: Series) => groups.indexOf(group);
   const series = gather(measured).sort(
     (a, b) => place(a) - place(b) || (a.group === CPU ? 0 : median(b.samples) - median(a.samples)),

@@ -6,7 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Lab } from '../test/helpers/lab.js';
-import { installedOrFetched, type Peer } from '../test/helpers/peers.js';
+import type { Peer } from '../test/helpers/peers.js';
 import { type Bar, drawBars } from './chart.js';
 import {
   affinityOf,
@@ -21,6 +21,7 @@ import {
 import {
   ECHO_PORT,
   type Flood,
+  findIperf,
   GATEWAY_CPU,
   LOADGEN,
   type LoadReport,
@@ -177,7 +178,7 @@ async function measureAll(
   { runs, seconds, only }: ThroughputOptions,
 ): Promise<Samples> {
   const samples: Samples = new Map();
-  const iperf = installedOrFetched('iperf3', ['iperf3', 'libiperf0', 'libsctp1'], 'rows with TCP are');
+  const iperf = findIperf();
   const lab = new Lab({ clientAddresses: 1 });
   try {
     lab.ip(lab.server, 'route add 10.64.0.0/12 via 203.0.113.1');

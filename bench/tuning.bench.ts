@@ -5,9 +5,9 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Lab } from '../test/helpers/lab.js';
-import { fetchPeer, type Peer } from '../test/helpers/peers.js';
+import type { Peer } from '../test/helpers/peers.js';
 import { type OursOptions, type Running, startNat64d } from './contenders.js';
-import { measureFlood, measureTcp, openIperf, openSink } from './loads.js';
+import { findIperf, measureFlood, measureTcp, openIperf, openSink } from './loads.js';
 import { barsOf, gather, type Measurement, report, rowsOf } from './report.js';
 
 interface Variant {
@@ -22,7 +22,8 @@ interface Variant {
 
 interface Place {
   readonly lab: Lab;
-  readonly iperf: Peer;
+  /** Undefined where there is none: then there are no TCP rows. */
+  readonly iperf: Peer | undefined;
   readonly seconds: number;
   readonly congestion: string;
 }
@@ -30,14 +31,17 @@ interface Place {
 interface Load {
   readonly name: string;
   readonly unit: string;
+  readonly needsIperf?: boolean;
   measure(place: Place, running: Running): Promise<number>;
 }
 
 const tcp = (streams: number): Load => ({
   name: `${streams} TCP stream${streams > 1 ? 's' : ''}`,
   unit: 'Gb/s',
+  needsIperf: true,
   measure: async ({ lab, iperf, seconds, congestion }, running) =>
-    (await measureTcp(lab, running, iperf, { streams, isFromServer: false, congestion }, seconds)) / 1e9,
+    (await measureTcp(lab, running, iperf as Peer, { streams, isFromServer: false, congestion }, seconds)) /
+    1e9,
 });
 
 const udp = (name: string, load: Parameters<typeof measureFlood>[2]): Load => ({
@@ -139,14 +143,15 @@ export interface TuningOptions {
 }
 
 export async function run({ runs, seconds, congestion }: TuningOptions): Promise<void> {
-  const iperf = fetchPeer('iperf3', ['iperf3', 'libiperf0', 'libsctp1']);
+  const iperf = findIperf();
   const measured: Measurement[] = [];
-  for (const { name, variants, loads } of COMPARISONS) {
+  for (const { name, variants, loads: all } of COMPARISONS) {
+    const loads = all.filter(({ needsIperf }) => iperf !== undefined || needsIperf !== true);
     const lab = new Lab({ clientAddresses: 1 });
     try {
       lab.ip(lab.server, 'route add 10.64.0.0/12 via 203.0.113.1');
       await openSink(lab);
-      openIperf(lab, iperf);
+      if (iperf !== undefined) openIperf(lab, iperf);
       for (let i = 1; i <= runs; i++) {
         for (const variant of variants) {
           const figures = await measureVariant({ lab, iperf, seconds, congestion }, variant, loads);

@@ -1,6 +1,6 @@
 /*
- * What a gateway on a TUN device cannot be faster than: reads each frame and writes it back as it is, checksums and super-frames
- * left to the kernel, one thread for each queue.
+ * What a plain copy of each frame out of a TUN device and back into it costs: checksums and super-frames are left to the kernel, one
+ * thread for each queue.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -65,6 +65,10 @@ static void *copy_frames(void *argument) {
 }
 
 void run_copy(const struct options *o) {
+  if (o->interface == NULL) {
+    errno = EINVAL;
+    fail("--interface");
+  }
   int queues[MAX_QUEUES];
   pthread_t threads[MAX_QUEUES];
   for (uint32_t i = 0; i < o->queues; i++) queues[i] = open_queue(o->interface);
