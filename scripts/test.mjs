@@ -52,6 +52,8 @@ const LONG = [
   'netns/dns64-peers',
   'netns/tayga',
   'property/',
+  'fuzz/',
+  'conformance/rfc1624',
   'netns/',
 ];
 const rank = (file) => {

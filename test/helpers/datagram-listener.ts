@@ -2,19 +2,24 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Prints each datagram in hex, a line each. */
 const PROGRAM = `
+#include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 int main(int argc, char **argv) {
   (void)argc;
+  /* Who waits for the end of all that was written would wait for this one. */
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
   struct sockaddr_un a = {.sun_family = AF_UNIX};
   strcpy(a.sun_path, argv[1]);
   size_t n = offsetof(struct sockaddr_un, sun_path) + strlen(argv[1]);
@@ -49,6 +54,10 @@ export async function listenForDatagrams(name: string): Promise<DatagramListener
     output += data;
   });
   await once(child.stdout, 'data');
+  rmSync(folder, { recursive: true });
+  // A test that has failed does not close it, and ends all the same.
+  child.unref();
+  (child.stdout as Socket).unref();
   const texts = () =>
     output
       .split('\n')
@@ -63,10 +72,10 @@ export async function listenForDatagrams(name: string): Promise<DatagramListener
       return texts();
     },
     close: async () => {
+      child.ref();
       const ended = once(child, 'exit');
       child.kill();
       await ended;
-      rmSync(folder, { recursive: true });
     },
   };
 }
