@@ -149,7 +149,12 @@ static bool array_argument(napi_env env, napi_value value, const char *name, nap
     throw_type_error(env, "%s must be %s", name, kind);
     return false;
   }
-  if (*data == NULL) *length = 0;
+  if (*data == NULL) {
+    /* To add even zero to a null pointer is undefined. */
+    static uint32_t nothing;
+    *data = &nothing;
+    *length = 0;
+  }
   return true;
 }
 

@@ -1,8 +1,8 @@
 /** `npm run fuzz`: every target for as long as it takes to run a million cases (ten million frames), or those that are named. */
 import { randomInt } from 'node:crypto';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { fuzz, report } from './driver.js';
-import { sanitize, underValgrind } from './sanitize.js';
+import { COMPILERS, type Compiler, sanitize, underValgrind } from './sanitize.js';
 import { TARGETS } from './targets.js';
 
 function number(text: string): number {
@@ -45,9 +45,12 @@ const program = new Command('npm run fuzz --')
 
 program
   .command('sanitize')
-  .description('the native addon under AddressSanitizer and UBSan: its tests, and frames (gcc; root)')
-  .action(() => {
-    process.exitCode = sanitize() ? 0 : 1;
+  .description('the native addon under AddressSanitizer and UBSan: its tests, and frames (root)')
+  .addOption(
+    new Option('--compiler <name>', 'whose sanitizers; clang is fetched').choices(COMPILERS).default('clang'),
+  )
+  .action(({ compiler }: { compiler: Compiler }) => {
+    process.exitCode = sanitize(compiler) ? 0 : 1;
   });
 program
   .command('valgrind')

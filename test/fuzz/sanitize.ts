@@ -1,11 +1,12 @@
 /**
- * The native addon compiled with AddressSanitizer and UBSan (gcc's), under its own tests and a run of frames; or as it is, under
- * valgrind. Both end at the first thing that they report.
+ * The native addon compiled with AddressSanitizer and UBSan (Debian's clang, or gcc's), under its own tests and a run of frames; or as it
+ * is, under valgrind. Both end at the first thing that they report.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { fetchPeerWithDependencies } from '../helpers/peers.js';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 const OUT = join(root, '.cache', 'sanitize');
@@ -27,8 +28,32 @@ export function addonOf(gyp: string): Addon {
   return targets[0];
 }
 
+export const COMPILERS = ['clang', 'gcc'] as const;
+export type Compiler = (typeof COMPILERS)[number];
+
+interface Toolchain {
+  readonly program: string;
+  readonly env: NodeJS.ProcessEnv;
+  readonly flags: readonly string[];
+  /** The runtime that node must have loaded before the addon. */
+  readonly runtime: string;
+}
+
+function toolchain(compiler: Compiler): Toolchain {
+  const ask = (program: string, file: string, env = process.env) =>
+    execFileSync(program, [`-print-file-name=${file}`], { encoding: 'utf8', env }).trim();
+  if (compiler === 'gcc')
+    return { program: 'gcc', env: process.env, flags: [], runtime: ask('gcc', 'libasan.so') };
+  const peer = fetchPeerWithDependencies('clang', ['clang-14', 'libclang-rt-14-dev']);
+  const program = join(peer.root, 'usr', 'bin', 'clang-14');
+  const env = { ...process.env, ...peer.env };
+  const runtime = ask(program, 'libclang_rt.asan-x86_64.so', env);
+  return { program, env, flags: ['-shared-libasan'], runtime };
+}
+
 /** Returns what `node` needs in its environment. */
-function build(): NodeJS.ProcessEnv {
+function build(compiler: Compiler): NodeJS.ProcessEnv {
+  const { program, env, flags: own, runtime } = toolchain(compiler);
   const { sources, defines } = addonOf(readFileSync(join(root, 'native', 'binding.gyp'), 'utf8'));
   const include = join(dirname(process.execPath), '..', 'include', 'node');
   const release = join(OUT, 'build', 'Release');
@@ -44,9 +69,10 @@ function build(): NodeJS.ProcessEnv {
     '-fno-sanitize-recover=all',
   ];
   execFileSync(
-    'gcc',
+    program,
     [
       ...flags,
+      ...own,
       ...defines.map((name) => `-D${name}`),
       '-I',
       include,
@@ -54,14 +80,13 @@ function build(): NodeJS.ProcessEnv {
       '-o',
       join(release, 'nat64d_native.node'),
     ],
-    { cwd: join(root, 'native'), stdio: 'inherit' },
+    { cwd: join(root, 'native'), env, stdio: 'inherit' },
   );
-  const library = execFileSync('gcc', ['-print-file-name=libasan.so'], { encoding: 'utf8' }).trim();
   return {
     ...process.env,
     // Where node-gyp-build looks first for the package of this name.
     '@NAT64D/NATIVE_PREBUILD': OUT,
-    LD_PRELOAD: library,
+    LD_PRELOAD: runtime,
     // Node keeps much until its end, and frees none of it.
     ASAN_OPTIONS: 'detect_leaks=0:abort_on_error=1',
     UBSAN_OPTIONS: 'print_stacktrace=1:halt_on_error=1',
@@ -112,8 +137,8 @@ const IS_LOADED = `
   process.exit(maps.includes(${JSON.stringify(OUT)}) ? 0 : 1);`;
 
 /** Returns whether nothing was reported. */
-export function sanitize(): boolean {
-  const env = build();
+export function sanitize(compiler: Compiler): boolean {
+  const env = build(compiler);
   const node = (what: string, ...args: string[]): Part => ({ what, command: process.execPath, args });
   const tests = readdirSync(TESTS).filter((name) => name.endsWith('.test.js'));
   const setup = ['--import', join(root, 'dist-test', 'test', 'helpers', 'setup.js')];
