@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { until } from './until.js';
 
 /** Prints each datagram in hex, a line each. */
 const PROGRAM = `
@@ -65,10 +65,10 @@ export async function listenForDatagrams(name: string): Promise<DatagramListener
       .map((hex) => Buffer.from(hex, 'hex').toString());
   return {
     received: async (count) => {
-      for (let waited = 0; texts().length < count; waited += 10) {
-        if (waited > 5000) throw new Error(`${texts().length} datagrams of ${count}`);
-        await sleep(10);
-      }
+      await until(
+        () => texts().length >= count,
+        () => `${count} datagrams, there are ${texts().length}`,
+      );
       return texts();
     },
     close: async () => {

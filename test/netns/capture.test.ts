@@ -4,12 +4,12 @@ import { once } from 'node:events';
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { ControlClient } from '#nat64d/control/control-socket/client.js';
 import type { Status } from '#nat64d/control/inspect/status.js';
 import { CLIENT6, Lab, PUBLIC4, under } from '../helpers/lab.js';
 import { fetchPeerWithDependencies } from '../helpers/peers.js';
+import { until } from '../helpers/until.js';
 
 const CTL = fileURLToPath(new URL('../../../dist/bin/nat64ctl.js', import.meta.url));
 
@@ -42,7 +42,11 @@ async function capture(file: string, ...args: string[]) {
     stderr += data;
   });
   // The first part of the file comes after the workers were told.
-  while (!existsSync(file) || statSync(file).size === 0) await sleep(10);
+  await until(
+    () => existsSync(file) && statSync(file).size > 0,
+    () => `the beginning of ${file}: ${stderr}`,
+    30_000,
+  );
   return {
     child,
     end: async (signal: NodeJS.Signals) => {

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { CLIENT6, type GatewayProcess, Lab } from '../helpers/lab.js';
+import { until } from '../helpers/until.js';
 
 let lab: Lab;
 afterEach(() => lab.close());
@@ -26,8 +26,11 @@ function start(days: number): Promise<GatewayProcess> {
 async function ageSec(days: number): Promise<number> {
   const folder = join(lab.folder, 'data');
   // It is there under another name for a moment.
-  for (let waited = 0; waited < 5000 && readdirSync(folder).join() !== 'dynamic.map'; waited += 10)
-    await sleep(10);
+  await until(
+    () => readdirSync(folder).join() === 'dynamic.map',
+    () => `dynamic.map alone, there is ${readdirSync(folder)}`,
+    30_000,
+  );
   const line = readFileSync(join(folder, 'dynamic.map'), 'utf8')
     .split('\n')
     .find((text) => text.includes(CLIENT6));

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Lab, PUBLIC4, under } from '../helpers/lab.js';
+import { until } from '../helpers/until.js';
 
 let lab: Lab;
 afterEach(() => lab.close());
@@ -55,7 +56,7 @@ test('a disk that is full, read-only or emptied: new hosts are let in, it is sai
   rmSync(map);
   rmSync(`${map}.journal`);
   await gateway.waitFor('dynamic-map-gone');
-  for (let waited = 0; !existsSync(map) && waited < 5000; waited += 10) await sleep(10);
+  await until(() => existsSync(map), map, 30_000);
   for (const n of [1, 2, 3]) assert.match(readFileSync(map, 'utf8'), new RegExp(`\t${hostOf(n)}\t`));
   assert.equal(await gateway.stop(), 0);
 });

@@ -6,6 +6,7 @@ import { afterEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Lab } from '../helpers/lab.js';
+import { until } from '../helpers/until.js';
 
 const CTL = fileURLToPath(new URL('../../../dist/bin/nat64ctl.js', import.meta.url));
 
@@ -78,7 +79,7 @@ test('a data-dir that was removed and is made anew is as closed to a second gate
   const data = join(lab.folder, 'data');
   rmSync(data, { recursive: true });
   await first.waitFor('dynamic-map-gone');
-  while (!existsSync(join(data, 'dynamic.map'))) await sleep(10);
+  await until(() => existsSync(join(data, 'dynamic.map')), `dynamic.map in ${data}`, 30_000);
   // The folder is looked at once a second.
   await sleep(2000);
   const run = `run-dir = "${join(lab.folder, 'elsewhere')}"\n`;

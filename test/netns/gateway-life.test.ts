@@ -225,7 +225,7 @@ test('a taken DNS port is a loud error that names what to do, and NAT64 runs on;
   gateway.child.kill('SIGHUP');
   await gateway.waitFor('dns64-listening');
   assert.equal(gateway.events('dns64-listen-failed').length, 2 * failed);
-  while (gateway.events('dynamic-map-written').length < 2) await sleep(20);
+  await gateway.waitFor('dynamic-map-written', 2);
   // One that comes too late is about nothing.
   gateway.child.kill('SIGTERM');
   await gateway.waitFor('stopping');

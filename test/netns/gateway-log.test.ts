@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { listenForDatagrams } from '../helpers/datagram-listener.js';
 import { CLIENT6, Lab, PUBLIC4, under } from '../helpers/lab.js';
+import { until } from '../helpers/until.js';
 
 let lab: Lab;
 beforeEach(() => {
@@ -33,21 +33,22 @@ test('start and end of a map stand in the file, across SIGUSR1; no debugger is o
       .slice(0, -1)
       .map((line) => JSON.parse(line));
   };
-  const until = async (path: string, event: string): Promise<Line> => {
-    for (let waited = 0; ; waited += 50) {
-      const found = lines(path).find((line) => line.event === event);
-      if (found !== undefined) return found;
-      assert.ok(waited < 30_000, `no ${event} in ${path}`);
-      await sleep(50);
-    }
+  const logged = async (path: string, event: string): Promise<Line> => {
+    const find = () => lines(path).find((line) => line.event === event);
+    await until(
+      () => find() !== undefined,
+      () => `'${event}' in ${path}: ${lines(path).map((line) => line.event)}`,
+      30_000,
+    );
+    return find()!;
   };
-  await until(file, 'ready');
+  await logged(file, 'ready');
   await lab.run(lab.client, 'ping', ['-c', '1', '-W', '1', under(PUBLIC4)]);
-  const started = await until(file, 'map-started');
+  const started = await logged(file, 'map-started');
   renameSync(file, `${file}.1`);
   gateway.kill('SIGUSR1');
-  await until(file, 'log-reopened');
-  const ended = await until(file, 'map-ended');
+  await logged(file, 'log-reopened');
+  const ended = await logged(file, 'map-ended');
   assert.deepEqual([ended.host, ended.ipv4], [CLIENT6, started.ipv4]);
   assert.ok(ended.time - started.time >= 1000);
   const { pid } = gateway.child;
@@ -68,30 +69,31 @@ test('destination syslog: lines go to /dev/log with the severity of their level,
     // A /dev with a syslogd in it: this machine's may have none.
     setUp: `mkdir ${dev} && mount --rbind /dev ${dev} && mount -t tmpfs tmpfs /dev && ln -s ${dev}/* /dev && ln -sfn ${socket} /dev/log`,
   });
-  const has = async (count: number, line: RegExp) => {
-    const lines = await syslogd.received(count);
-    return lines.some((text) => line.test(text));
-  };
-  const until = async (line: RegExp) => {
-    for (let waited = 0; !(await has(0, line)); waited += 50) {
-      assert.ok(waited < 30_000, `no ${line}: ${await syslogd.received(0)} ${gateway.output}`);
-      await sleep(50);
-    }
+  const told = async (line: RegExp) => {
+    let lines: string[] = [];
+    await until(
+      async () => {
+        lines = await syslogd.received(0);
+        return lines.some((text) => line.test(text));
+      },
+      () => `${line} in ${lines} ${gateway.output}`,
+      30_000,
+    );
   };
   const name = `nat64d\\[${gateway.pid}\\]: `;
-  await until(new RegExp(`^<30>${name}serving `));
+  await told(new RegExp(`^<30>${name}serving `));
   assert.ok(await lab.pings());
-  await until(new RegExp(`^<28>${name}${CLIENT6} is now 10\\.64\\.`));
+  await told(new RegExp(`^<28>${name}${CLIENT6} is now 10\\.64\\.`));
   lab.configure('[log]\ndestination = "syslog"\npackets = ["drop"]\npacket-level = "warn"\n');
   gateway.kill('SIGHUP');
-  await until(new RegExp(`^<30>${name}.*read again`));
+  await told(new RegExp(`^<30>${name}.*read again`));
   assert.ok(!(await lab.pings(under('224.0.0.1'))));
-  await until(new RegExp(`^<28>${name}drop: ${CLIENT6} to `));
+  await told(new RegExp(`^<28>${name}drop: ${CLIENT6} to `));
   lab.configure('workers = 99\n[log]\ndestination = "syslog"\n');
   gateway.kill('SIGHUP');
-  await until(new RegExp(`^<27>${name}.*workers: `));
+  await told(new RegExp(`^<27>${name}.*workers: `));
   assert.equal(await gateway.stop(), 0);
-  await until(new RegExp(`^<30>${name}stopped`));
+  await told(new RegExp(`^<30>${name}stopped`));
   await syslogd.close();
   assert.deepEqual(gateway.output, []);
 });
@@ -114,7 +116,11 @@ test('at its most talkative the log has no token: not of requests, of reloads, n
   for (const [index, bad] of [toml(`${one}" `), toml(one, 'user = "daemon"\n')].entries()) {
     lab.configure(bad);
     gateway.kill('SIGHUP');
-    while (gateway.lines.filter(({ msg }) => /stays as it was/.test(msg)).length <= index) await sleep(20);
+    await until(
+      () => gateway.lines.filter(({ msg }) => /stays as it was/.test(msg)).length > index,
+      () => `a refusal in ${gateway.output.join('\n')}`,
+      30_000,
+    );
   }
   assert.equal(await gateway.stop(), 0);
   const said = gateway.output.join('\n');

@@ -6,9 +6,9 @@ import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { afterEach, beforeEach, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { CLIENT6, type GatewayProcess, Lab, PUBLIC4, SERVER4, under } from '../helpers/lab.js';
 import { patternBytes } from '../helpers/pattern.js';
+import { until } from '../helpers/until.js';
 
 let lab: Lab;
 beforeEach(() => {
@@ -114,10 +114,11 @@ test('a reload that fails half way takes back all it has done, and says everythi
   lab.configure('[log]\nformat = "pretty"\n');
   gateway.kill('SIGHUP');
   const isPretty = (line: string) => /^\[?\d\d:\d\d.*read again; changed: .*log\.format/.test(line);
-  for (let waited = 0; !gateway.output.some(isPretty); waited += 10) {
-    assert.ok(waited < 15_000, gateway.output.slice(-3).join('\n'));
-    await sleep(10);
-  }
+  await until(
+    () => gateway.output.some(isPretty),
+    () => `a pretty line behind ${gateway.output.slice(-3).join('\n')}`,
+    30_000,
+  );
   assert.ok(await lab.pings());
   assert.equal(await gateway.stop(), 0);
 });

@@ -9,6 +9,7 @@ import { InitRoot } from '../helpers/init-root.js';
 import { Lab, PUBLIC4 } from '../helpers/lab.js';
 import { bootOpenrc } from '../helpers/openrc.js';
 import { fetchPeer } from '../helpers/peers.js';
+import { until } from '../helpers/until.js';
 
 const CONFIG = fileURLToPath(new URL('../../../config/', import.meta.url));
 const PREFIX = '2001:dead:beef:1264::';
@@ -165,9 +166,6 @@ test("Debian's own init script of TAYGA starts and stops ours", async () => {
   await script('status');
   const pid = (await root.run('cat', ['/run/tayga.pid'])).stdout.trim();
   await script('stop');
-  for (let waited = 0; existsSync(`/proc/${pid}`); waited += 50) {
-    assert.ok(waited < 5000, 'it does not end');
-    await sleep(50);
-  }
+  await until(() => !existsSync(`/proc/${pid}`), `the end of ${pid}`, 30_000);
   assert.ok(!lab.ip(lab.gateway, 'link').includes('nat64'), '--rmtun waits for the daemon');
 });

@@ -17,6 +17,7 @@ import { fileURLToPath } from 'node:url';
 import { CLIENT6, GatewayProcess, Lab, PUBLIC4, SERVER4 } from '../helpers/lab.js';
 import { helpersStepBack } from '../helpers/niceness.js';
 import { fetchPeer } from '../helpers/peers.js';
+import { until } from '../helpers/until.js';
 
 const TAYGA = fileURLToPath(new URL('../../../dist/bin/tayga.js', import.meta.url));
 const ADDON = fileURLToPath(new URL('../../../native/index.js', import.meta.url));
@@ -54,10 +55,7 @@ const pid = () => Number(readFileSync(pidfile, 'utf8'));
 async function stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
   const id = pid();
   process.kill(id, signal);
-  for (let waited = 0; existsSync(`/proc/${id}`); waited += 20) {
-    assert.ok(waited < 10_000, `${id} does not end`);
-    await sleep(20);
-  }
+  await until(() => !existsSync(`/proc/${id}`), `the end of ${id}`, 30_000);
 }
 
 function isRunning(id: number): boolean {
@@ -164,21 +162,23 @@ test('-r: a worker that dies in the chroot is replaced, HUP reads what is inside
   const line = `exec "$0" "${TAYGA}" --config "${conf}" -u nobody -r -n --stdout -p "${pidfile}" > "${log}" 2>&1`;
   lab.spawn(lab.gateway, 'sh', ['-c', line, process.execPath], { NAT64D_TEST_HOOKS: '1' });
   const logged = async (text: string, count = 1) => {
-    for (let waited = 0; readFileSync(log, 'utf8').split(text).length <= count; waited += 20) {
-      assert.ok(waited < 10_000, `no '${text}' in ${readFileSync(log, 'utf8')}`);
-      await sleep(20);
-    }
+    await until(
+      () => readFileSync(log, 'utf8').split(text).length > count,
+      () => `'${text}' in ${readFileSync(log, 'utf8')}`,
+      30_000,
+    );
   };
-  while (!existsSync(log)) await sleep(20);
+  await until(() => existsSync(log), log, 30_000);
   lab.ip(lab.gateway, 'route add 198.51.100.0/24 dev nat64');
   lab.ip(lab.server, 'route add 198.51.100.0/24 via 203.0.113.1');
   await logged('try, from');
   // The line comes before the pidfile, that before what is in it, and all before the chroot.
   const root = () => (existsSync(pidfile) && pid() > 0 ? readlinkSync(`/proc/${pid()}/root`) : '');
-  for (let waited = 0; root() !== spool; waited += 20) {
-    assert.ok(waited < 10_000, root());
-    await sleep(20);
-  }
+  await until(
+    () => root() === spool,
+    () => `${spool} as its root, which is '${root()}'`,
+    30_000,
+  );
   const id = pid();
   await helpersStepBack(id);
   assert.ok(await pings());
@@ -227,10 +227,11 @@ test("clatd's flow: --mktun, --nodetach with one map, --rmtun; IPv4 of an IPv6-o
   child.stdout?.on('data', (data) => {
     output += data;
   });
-  for (let waited = 0; !output.includes('serving'); waited += 20) {
-    assert.ok(waited < 10_000, output);
-    await sleep(20);
-  }
+  await until(
+    () => output.includes('serving'),
+    () => `'serving' in ${output}`,
+    30_000,
+  );
   assert.ok(await pings(PUBLIC4), output);
   const ended = new Promise((resolve) => child.once('close', resolve));
   child.kill('SIGTERM');

@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { Lab } from '../helpers/lab.js';
 import { fetchBind } from '../helpers/name-servers.js';
 import { helpersStepBack } from '../helpers/niceness.js';
+import { until } from '../helpers/until.js';
 
 const TOTD = fileURLToPath(new URL('../../../dist/bin/totd.js', import.meta.url));
 const PREFIX = '2001:dead:beef:1264::';
@@ -69,10 +70,13 @@ controls { };\n${zones.join('\n')}\n`,
   named.stderr?.on('data', (data) => {
     output += data;
   });
-  for (let waited = 0; !/ running$/m.test(output); waited += 20) {
-    assert.ok(waited < 15_000 && named.exitCode === null, output);
-    await sleep(20);
-  }
+  const isServing = () => / running$/m.test(output);
+  await until(
+    () => isServing() || named.exitCode !== null,
+    () => `' running' in ${output}`,
+    30_000,
+  );
+  assert.ok(isServing(), output);
   assert.doesNotMatch(output, /not loaded/);
 }
 
@@ -98,10 +102,7 @@ const isRunning = (id: number) => id > 0 && existsSync(`/proc/${id}`);
 async function stop(): Promise<void> {
   const id = pid();
   process.kill(id, 'SIGTERM');
-  for (let waited = 0; isRunning(id); waited += 20) {
-    assert.ok(waited < 10_000, `${id} does not end`);
-    await sleep(20);
-  }
+  await until(() => !isRunning(id), `the end of ${id}`, 30_000);
 }
 
 async function eventually(what: string, isSo: () => Promise<boolean>): Promise<void> {

@@ -1,6 +1,7 @@
 /** The cache behind real sockets: what is known is not asked, over UDP and TCP, and can be looked at and forgotten. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { until } from '../../helpers/until.js';
 import { type Ask, CACHED, encodeQuery, gateway, type Script, sendTcp } from './harness.js';
 
 const SCRIPT: Script = {
@@ -57,7 +58,10 @@ test('queries on their way when it closes leave nothing behind', async () => {
     encodeQuery({ name: `n${i % 5}.example`, type: 'AAAA' }, i),
   );
   void sendTcp(gate.port, queries, 20).catch(() => []);
-  while (gate.dns64.cacheStats().pending < 5) await new Promise((resolve) => setTimeout(resolve, 5));
+  await until(
+    () => gate.dns64.cacheStats().pending >= 5,
+    () => `five questions, there are ${gate.dns64.cacheStats().pending}`,
+  );
   await gate.close();
   const { pending, upstreamPending } = gate.dns64.stats;
   assert.deepEqual([pending, upstreamPending, gate.dns64.cacheStats().pending], [0, 0, 0]);

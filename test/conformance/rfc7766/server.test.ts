@@ -5,6 +5,7 @@ import { connect } from 'node:net';
 import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { TCP_LIMITS } from '#nat64d/control/dns64/tcp-server.js';
+import { until } from '../../helpers/until.js';
 import {
   decodeReply,
   encodeQuery,
@@ -162,7 +163,7 @@ describe('10', () => {
         // is read, no more is read than is sent.
         const ids = [...Array(400).keys()];
         socket.write(Buffer.concat(ids.map((id) => prefixed(query('later', id)))));
-        while (gate.dns64.stats.dropped.slow === 0) await sleep(5);
+        await until(() => gate.dns64.stats.dropped.slow > 0, 'the client to be let go', 30_000);
         socket.resume();
         await closed;
         assert.equal(gate.dns64.stats.dropped.slow, 1);

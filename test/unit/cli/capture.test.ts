@@ -13,6 +13,7 @@ import { bytes, fragments, icmp, ipv4, ipv6, tcp, udp } from '../../helpers/pack
 import { readPcapng } from '../../helpers/pcapng.js';
 import { SocketLab } from '../../helpers/socket-lab.js';
 import { TestSubject } from '../../helpers/subject.js';
+import { until } from '../../helpers/until.js';
 
 const CLI = fileURLToPath(new URL('../../../../dist/bin/nat64ctl.js', import.meta.url));
 const ENDS = { src: '2001:db8:1::2', dst: '64:ff9b:1::808:808' };
@@ -62,7 +63,7 @@ test('Ctrl-C ends the file as it should end', async () => {
   const { child, worker, ended } = await start('capture', '-w', file, '--side', 'v6', '--snaplen', '64');
   assert.deepEqual([worker.task.side, worker.task.snapLength], ['v6', 64]);
   for (let i = 0; i < 3; i++) worker.put(Buffer.alloc(40, i));
-  while (readFileSync(file).length < 300) await sleep(10);
+  await until(() => readFileSync(file).length >= 300, `300 bytes in ${file}`, 30_000);
   child.kill('SIGINT');
   const { status, stdout, stderr } = await ended;
   assert.deepEqual([status, String(stdout)], [0, '']);
@@ -146,7 +147,7 @@ test('a gateway that goes away leaves a file of whole blocks, and that is a fail
   const file = join(lab.folder, 'c.pcapng');
   const { worker, ended } = await start('capture', '-w', file);
   worker.put(Buffer.alloc(40));
-  while (readFileSync(file).length < 300) await sleep(10);
+  await until(() => readFileSync(file).length >= 300, `300 bytes in ${file}`, 30_000);
   await lab.close();
   const { status, stderr } = await ended;
   assert.equal(status, 1);
@@ -165,6 +166,6 @@ for (const [what, file, message] of [
     });
     assert.equal(await new Promise((resolve) => child.once('close', resolve)), 1);
     assert.match(stderr, message);
-    while (subject.dataplane.captures.count > 0) await sleep(5);
+    await until(() => subject.dataplane.captures.count === 0, 'the end of the capture');
   });
 }

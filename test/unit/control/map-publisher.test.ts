@@ -7,6 +7,7 @@ import { createHostTable, HostTable } from '#nat64d/shm/host-table.js';
 import { createSharedState, EPOCH_BUSY, epochWord, GENERATION } from '#nat64d/shm/shared-state.js';
 import type { Address6 } from '#nat64d/wire/address.js';
 import { TABULATION_WORDS } from '#nat64d/wire/tabulation.js';
+import { until } from '../../helpers/until.js';
 
 const NOW = 2_000_000;
 const A: Address6 = [0x20010db8, 0, 0, 1];
@@ -54,7 +55,7 @@ test('an entry is given to another host only after every worker has passed a bur
   assert.ok(!told);
   // Its next burst begins: what it reads now it reads after the withdrawal.
   state[epochWord(0)] = state[GENERATION] as number;
-  while (!told) await sleep(1);
+  await until(() => told, 'the map to be published');
   assert.equal(find(B), 3);
   publisher.close();
 });

@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { until } from '../../helpers/until.js';
 
 const LAB = new URL('../../helpers/lab.js', import.meta.url).href;
 
@@ -56,7 +56,6 @@ for (const [name, { end, signal, status }] of Object.entries(ENDS)) {
     assert.deepEqual(await ended, [status, null]);
     const { names, folder, pid } = JSON.parse(output) as Made;
     assert.deepEqual([...names.map((space) => `/run/netns/${space}`), folder].filter(existsSync), []);
-    for (let waited = 0; waited < 2000 && isRunning(pid); waited += 10) await sleep(10);
-    assert.equal(isRunning(pid), false);
+    await until(() => !isRunning(pid), `the end of ${pid}`);
   });
 }

@@ -11,6 +11,7 @@ import { once } from 'node:events';
 import { readdirSync, readlinkSync, writeFileSync } from 'node:fs';
 import { afterEach } from 'node:test';
 import native, { type Queue, type QueueOptions } from '#native';
+import { until } from '../../helpers/until.js';
 
 const IN_LAB = 'NAT64D_NATIVE_LAB';
 /** A poll that never reports must fail the run, not hold it. */
@@ -132,7 +133,10 @@ export class Receiver {
 
   /** Resolves when `count` packets have come. */
   async wait(count: number): Promise<void> {
-    while (this.received.length < count) await once(this.#socket, 'message');
+    await until(
+      () => this.received.length >= count,
+      () => `${count} packets, there are ${this.received.length}`,
+    );
   }
 
   close(): void {

@@ -8,6 +8,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { Worker } from 'node:worker_threads';
 import native, { type Poller } from '#native';
+import { until } from '../../helpers/until.js';
 import {
   close,
   ip,
@@ -51,7 +52,7 @@ test('calls back while the queue is readable, and not once it is empty', async (
   await turns(10);
   assert.equal(calls, 0);
   await sendUdp(far, ['one', 'two']);
-  while (read < 2) await turns(1);
+  await until(() => read >= 2, 'two frames to be read');
   const before = calls;
   assert.ok(before >= 3);
   await turns(10);
@@ -69,7 +70,7 @@ test('stop: within the callback, twice, and for good; then the same descriptor a
     poller.stop();
   });
   await sendUdp(far, ['waits']);
-  while (calls === 0) await turns(1);
+  await until(() => calls > 0, 'a call');
   await turns(10);
   assert.equal(calls, 1);
   poller.stop();
@@ -78,7 +79,7 @@ test('stop: within the callback, twice, and for good; then the same descriptor a
   const second = poll(fd, () => {
     again += drain(fd);
   });
-  while (again === 0) await turns(1);
+  await until(() => again > 0, 'a call');
   assert.equal(again, 1);
   second.stop();
   // Before the loop has had its turn.
@@ -96,7 +97,7 @@ test('a stopped poller may be followed by another at once, before the loop has c
     calls += drain(fd);
   });
   await sendUdp(far, ['frame']);
-  while (calls === 0) await turns(1);
+  await until(() => calls > 0, 'a call');
   poller.stop();
 });
 
@@ -127,7 +128,7 @@ test('the callback runs in the asynchronous context of the constructor, with the
     }),
   );
   await sendUdp(far, ['frame']);
-  while (seen.length === 0) await turns(1);
+  await until(() => seen.length > 0, 'a call');
   assert.equal(seen[0], 'the context');
   assert.equal(seen[1], poller);
   poller.stop();
@@ -141,7 +142,7 @@ test('a device that is down is silent; one that is deleted reports EBADF once an
   await turns(20);
   assert.deepEqual(errnos, []);
   ip('link', 'delete', link.name);
-  while (errnos.length === 0) await turns(1);
+  await until(() => errnos.length > 0, 'an error');
   await turns(20);
   assert.deepEqual(errnos, [9]);
   assert.throws(() => drain(link.fd), { code: 'EBADFD' });
@@ -165,7 +166,7 @@ test('a poller is kept while it polls, and collected when it is stopped', async 
     collect();
     const before = calls;
     await sendUdp(far, [payload]);
-    while (calls === before) await turns(1);
+    await until(() => calls !== before, `a call for '${payload}'`);
   }
   for (let i = 0; i < 100 && reference.deref() !== undefined; i++) {
     await turns(2);
@@ -284,7 +285,10 @@ test('two threads poll two queues of one device', async () => {
       for (;;) got[i]!.push(...(await said()).split(','));
     })();
   }
-  while (got.flat().length < sent.length) await turns(1);
+  await until(
+    () => got.flat().length >= sent.length,
+    () => `${sent.length} frames, there are ${got.flat().length}`,
+  );
   assert.ok(got[0]!.length > 0 && got[1]!.length > 0, 'both queues carry flows');
   assert.deepEqual(got.flat().sort(), sent.sort());
   for (const { worker } of threads) await worker.terminate();

@@ -1,7 +1,6 @@
 /** Captures over the control socket: whole files, clients that are slow, and clients that go. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CaptureChunk } from '#nat64d/control/capture/captures.js';
@@ -10,6 +9,7 @@ import { CapturedWorker } from '../../../helpers/captured-worker.js';
 import { readPcapng } from '../../../helpers/pcapng.js';
 import { HELLO, SocketLab } from '../../../helpers/socket-lab.js';
 import { TestSubject } from '../../../helpers/subject.js';
+import { until } from '../../../helpers/until.js';
 
 const SUBSCRIBE = encodeMessage({ id: 1, request: 'subscribe', arguments: { topic: 'capture' } });
 
@@ -89,9 +89,12 @@ test('a client that does not read loses frames, is held nothing for, and finds t
   assert.ok(await client.request('counters'));
   raw.socket.resume();
   const told = () => Number((raw.messages.at(-1)?.event as CaptureChunk | undefined)?.frames);
-  while (told() < put) await once(raw.socket, 'data');
+  await until(
+    () => told() >= put,
+    () => `${put} frames, the last message tells of ${told()}`,
+  );
   raw.socket.write(encodeMessage({ id: 2, request: 'unsubscribe', arguments: { subscription: 1 } }));
-  while (!raw.messages.some(({ id }) => id === 2)) await once(raw.socket, 'data');
+  await until(() => raw.messages.some(({ id }) => id === 2), 'the reply');
   const parts = raw.messages.flatMap(({ event, result }) => (event ?? result ?? {}) as CaptureChunk);
   const blocks = readPcapng(Buffer.concat(parts.flatMap(({ pcapng }) => pcapng ?? [])));
   assert.equal(blocks.filter(({ type }) => type === 6).length, put);
@@ -109,7 +112,7 @@ test('a client that has said that it says no more, and neither reads nor goes, h
   try {
     await untilCaptures(1);
     const worker = new CapturedWorker(subject.sent);
-    while (worker.put(Buffer.alloc(60_000))) await sleep(1);
+    await until(() => !worker.put(Buffer.alloc(60_000)), 'a ring that is full', 10_000, 1);
     sitter.stdin.write('\n');
     await untilCaptures(0);
   } finally {

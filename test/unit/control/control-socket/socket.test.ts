@@ -12,6 +12,7 @@ import { checkGroup } from '#nat64d/control/control-socket/server.js';
 import { VERSION } from '#nat64d/control/version.js';
 import { HELLO, SocketLab } from '../../../helpers/socket-lab.js';
 import { TestSubject } from '../../../helpers/subject.js';
+import { until } from '../../../helpers/until.js';
 
 let lab: SocketLab;
 beforeEach(() => {
@@ -249,7 +250,7 @@ test('a subscription tells again and again, until it is ended; a connection has 
   assert.equal(raw.messages.length, count);
   for (let id = 3; id < 8; id++)
     raw.socket.write(request(id, 'subscribe', { topic: 'status', intervalMs: 10_000 }));
-  while (!raw.messages.some(({ id }) => id === 7)) await raw.message(raw.messages.length);
+  await until(() => raw.messages.some(({ id }) => id === 7), 'the fifth reply');
   assert.equal(raw.messages.find(({ id }) => id === 7)?.error?.code, 'busy');
 });
 

@@ -13,6 +13,7 @@ import { receiveQuery } from '#nat64d/control/dns64/query.js';
 import { followResolvConf, readResolvConf, withoutOurselves } from '#nat64d/control/dns64/resolvers.js';
 import { parseReverse6, reverseName4 } from '#nat64d/control/dns64/reverse.js';
 import { parseAddress6, parsePrefix4, parsePrefix6 } from '#nat64d/wire/address.js';
+import { until } from '../../../helpers/until.js';
 
 describe('framing', () => {
   it('gives the same messages however the stream is cut', () => {
@@ -120,7 +121,7 @@ describe('resolv.conf is followed', () => {
     };
     const end = followResolvConf(file, readResolvConf(file), take, 5);
     const expectNext = async (...addresses: string[]) => {
-      while (seen.length === 0) await sleep(5);
+      await until(() => seen.length > 0, `${addresses}`);
       assert.deepEqual(seen, [addresses]);
       seen.length = 0;
     };

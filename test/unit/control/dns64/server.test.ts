@@ -28,6 +28,7 @@ import {
   TC,
   unusedPort,
 } from '../../../conformance/rfc6147/harness.js';
+import { until } from '../../../helpers/until.js';
 
 const FORMERR = 1;
 const NOTIMP = 4;
@@ -394,7 +395,7 @@ describe('listeners', () => {
   it('close with queries in flight: sockets go, counters return to 0', async () => {
     const gate = await gateway({ '*': { silent: true } }, IMPATIENT);
     const answered = gate.send(encodeQuery({ name: 'a.example', type: 'AAAA' }), 400);
-    while (gate.dns64.stats.pending === 0) await sleep(5);
+    await until(() => gate.dns64.stats.pending > 0, 'the query');
     await gate.close();
     assert.equal(await answered, null);
     assert.equal(gate.dns64.stats.pending, 0);

@@ -29,6 +29,7 @@ import {
   scriptedServer,
   unusedPort,
 } from '../../../conformance/rfc6147/harness.js';
+import { until } from '../../../helpers/until.js';
 
 const TXT: Script = { 'a.example TXT': { answer: ['a.example 5 TXT yes'] } };
 const QUESTION = encodeQuery({ name: 'a.example', type: 'TXT' }).subarray(12);
@@ -228,7 +229,7 @@ describe('forwarders', () => {
         script['*'] = { answer: ['a.example 5 TXT first'] };
         await sleep(170);
         assert.equal(await answerText(upstream), 'second');
-        while (servers[0]!.asked.length < 5) await sleep(5);
+        await until(() => servers[0]!.asked.length >= 5, 'a question to the first');
         await sleep(30);
         assert.equal(await answerText(upstream), 'first');
       },
@@ -425,7 +426,10 @@ for (const [what, open] of OPENERS) {
       );
       for (const [i, socket] of sockets.entries())
         for (const part of ['a', 'b', 'c']) socket.send(Buffer.from(`${part}${i}`));
-      while (received.length < 6) await sleep(5);
+      await until(
+        () => received.length >= 6,
+        () => `six datagrams, there are ${received}`,
+      );
       assert.deepEqual(received.sort(), ['a0', 'a1', 'b0', 'b1', 'c0', 'c1']);
       assert.equal(sources.size, 2);
       for (const socket of sockets) socket.close();

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { Deadline, Deadlines } from '#nat64d/control/dns64/deadlines.js';
 import { RoundTrips } from '#nat64d/control/dns64/rtt.js';
+import { until } from '../../../helpers/until.js';
 
 describe('round-trip times (RFC 6298)', () => {
   it('unknown: the longest wait', () => {
@@ -82,12 +83,12 @@ describe('deadlines', () => {
     deadlines.set(moved, startMs + 50);
     deadlines.end(note('never', 30));
     assert.equal(deadlines.count, 3);
-    while (deadlines.count > 0) await sleep(5);
+    await until(() => deadlines.count === 0, 'the last deadline');
     assert.deepEqual(seen, ['first', 'second', 'third']);
     // The wheel stands still now, and starts again.
     await sleep(40);
     deadlines.set(moved, performance.now() - 1000);
-    while (deadlines.count > 0) await sleep(5);
+    await until(() => deadlines.count === 0, 'the last deadline');
     assert.equal(seen.length, 4);
   });
 
@@ -102,7 +103,7 @@ describe('deadlines', () => {
     const nowMs = performance.now();
     deadlines.set(one, nowMs);
     deadlines.set(other, nowMs);
-    while (deadlines.count > 0) await sleep(5);
+    await until(() => deadlines.count === 0, 'the last deadline');
     assert.equal(times, 3);
   });
 
@@ -127,7 +128,7 @@ describe('deadlines', () => {
     await new Promise((resolve) => server.send('x', server.address().port, '127.0.0.1', resolve));
     const busyUntil = performance.now() + 100;
     while (performance.now() < busyUntil);
-    while (deadlines.count > 0) await sleep(1);
+    await until(() => deadlines.count === 0, 'the deadline');
     server.close();
     assert.deepEqual(order, ['message', 'due']);
   });

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { until } from '../../../helpers/until.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'nat64d-nft-'));
 after(() => rmSync(folder, { recursive: true }));
@@ -45,7 +46,7 @@ test('a rule that changes while another child makes the table is the one in forc
     const first = child();
     rmSync(table);
     process.kill(first, 'SIGKILL');
-    while (child() === first) await sleep(10);
+    await until(() => child() !== first, `another child than ${first}`, 30_000);
     await masquerade.change(ruleOf(0x0a410000));
     await sleep(500);
     assert.match(readFileSync(table, 'utf8'), /10\.65\.0\.0\/24/);
