@@ -33,7 +33,10 @@ import { until } from '../../../helpers/until.js';
 
 const TXT: Script = { 'a.example TXT': { answer: ['a.example 5 TXT yes'] } };
 const QUESTION = encodeQuery({ name: 'a.example', type: 'TXT' }).subarray(12);
-const TIMES = { tryMs: 300, budgetMs: 2000, retryMs: 60_000 };
+/** An answer over loopback is not to come too late where the machine is busy, and silence costs this much each time. */
+const TIMES = { tryMs: 700, budgetMs: 5000, retryMs: 60_000 };
+/** Where nobody is silent. */
+const PATIENT = { times: { tryMs: 20_000, budgetMs: 60_000 } };
 
 /** Asks through several scripted servers. */
 async function withServers(
@@ -66,9 +69,7 @@ const says = (text: string): Script => ({ 'a.example TXT': { answer: [`a.example
 
 describe('forwarders', () => {
   // The first query of a process takes longer than one try where the machine is busy.
-  before(() =>
-    withServers([TXT], async (upstream) => void (await ask(upstream)), { times: { tryMs: 10_000 } }),
-  );
+  before(() => withServers([TXT], async (upstream) => void (await ask(upstream)), PATIENT));
 
   it('are asked in order of preference', async () => {
     await withServers([says('first'), says('second')], async (upstream, servers) => {
@@ -115,7 +116,7 @@ describe('forwarders', () => {
   });
 
   it('have the times of their answers kept, each its own, and say which of them is down', async () => {
-    const times = { ...TIMES, tryMs: 100 };
+    const times = { ...TIMES, tryMs: 400 };
     const run = async (upstream: Upstream) => {
       for (let i = 0; i < 4; i++) assert.equal(await answerText(upstream), 'second');
       const [silent, second] = upstream.forwarderStates;
@@ -135,7 +136,7 @@ describe('forwarders', () => {
   });
 
   it('still count when they answer late', async () => {
-    const late = { 'a.example TXT': { answer: ['a.example 5 TXT late'], delayMs: 450 } };
+    const late = { 'a.example TXT': { answer: ['a.example 5 TXT late'], delayMs: 1050 } };
     await withServers([late, { '*': { silent: true } }], async (upstream, servers) => {
       assert.equal(await answerText(upstream), 'late');
       assert.deepEqual(counts(servers), [1, 1]);
@@ -187,15 +188,16 @@ describe('forwarders', () => {
       [script, says('second')],
       async (upstream, servers) => {
         assert.equal(await answerText(upstream), 'first');
-        script['a.example TXT']!.delayMs = 300;
+        // Much longer than three times what the first took: that is how long it is waited for.
+        script['a.example TXT']!.delayMs = 1500;
         assert.equal(await answerText(upstream), 'second');
-        await sleep(200);
+        await sleep(1600);
         assert.equal(upstream.stats.upstreamMismatches, 0);
         // Measured all the same: it is given more time now.
         assert.equal(await answerText(upstream), 'first');
         assert.deepEqual(counts(servers), [3, 1]);
       },
-      { times: { tryMs: 2000, budgetMs: 4000 } },
+      { times: { tryMs: 4000, budgetMs: 10_000 } },
     );
   });
 
@@ -219,21 +221,21 @@ describe('forwarders', () => {
       [script, says('second')],
       async (upstream, servers) => {
         for (let i = 0; i < 3; i++) assert.equal(await answerText(upstream), 'second');
-        await sleep(170);
+        await sleep(680);
         const both = [answerText(upstream), answerText(upstream)];
         assert.deepEqual(await Promise.all(both), ['second', 'second'], 'nobody waits on it');
         assert.deepEqual(counts(servers), [4, 5], 'one question only');
-        await sleep(100);
+        await sleep(400);
         assert.equal(await answerText(upstream), 'second');
         assert.equal(counts(servers)[0], 4, 'silent again: left alone again');
         script['*'] = { answer: ['a.example 5 TXT first'] };
-        await sleep(170);
+        await sleep(680);
         assert.equal(await answerText(upstream), 'second');
         await until(() => servers[0]!.asked.length >= 5, 'a question to the first');
-        await sleep(30);
+        await sleep(120);
         assert.equal(await answerText(upstream), 'first');
       },
-      { times: { tryMs: 60, budgetMs: 2000, retryMs: 150 } },
+      { times: { tryMs: 240, budgetMs: 8000, retryMs: 600 } },
     );
   });
 
@@ -548,45 +550,56 @@ describe('forgery (RFC 5452 section 9.1)', () => {
           before: (query) => [forged(query, change), Buffer.alloc(1)],
         },
       };
-      await withServers([script], async (upstream) => {
-        assert.equal(await answerText(upstream), 'yes');
-        assert.equal(upstream.stats.upstreamMismatches, 2);
-      });
+      await withServers(
+        [script],
+        async (upstream) => {
+          assert.equal(await answerText(upstream), 'yes');
+          assert.equal(upstream.stats.upstreamMismatches, 2);
+        },
+        PATIENT,
+      );
     });
   }
 
   it('nothing is accepted that differs, whatever comes before the answer', async () => {
     const script: Script = { 'a.example TXT': { ...TXT['a.example TXT']! } };
     const plain = (query: Buffer) => forged(query, () => {});
-    await withServers([script], async (upstream) => {
-      const flips = fc.record({
-        /** Of the header but its flags' lower half and the counts of records, and of the question. */
-        at: fc.constantFrom(0, 1, 2, 4, 5, ...Array.from(QUESTION.keys(), (i) => 12 + i)),
-        bit: fc.nat(7),
-      });
-      await fc.assert(
-        fc.asyncProperty(fc.array(flips, { minLength: 1, maxLength: 4 }), async (chosen) => {
-          script['a.example TXT']!.before = (query) =>
-            chosen.map(({ at: offset, bit }) => {
-              const bytes = plain(query);
-              bytes[offset]! ^= 1 << bit;
-              return bytes;
-            });
-          // AA, TC and RD say nothing about whose answer it is; letters have no case.
-          const isHarmless = ({ at: offset, bit }: { at: number; bit: number }) =>
-            (offset === 2 && bit < 3) ||
-            (bit === 5 &&
-              offset > 12 &&
-              offset < 12 + QUESTION.length - 4 &&
-              /[a-z]/i.test(String.fromCharCode(plain(Buffer.alloc(2))[offset]!)));
-          fc.pre(!chosen.some(isHarmless));
-          const { upstreamMismatches } = upstream.stats;
-          assert.equal(await answerText(upstream), 'yes');
-          assert.equal(upstream.stats.upstreamMismatches, upstreamMismatches + chosen.length);
-        }),
-        { numRuns: 200 },
-      );
-    });
+    await withServers(
+      [script],
+      async (upstream) => {
+        const flips = fc.record({
+          /** Of the header but its flags' lower half and the counts of records, and of the question. */
+          at: fc.constantFrom(0, 1, 2, 4, 5, ...Array.from(QUESTION.keys(), (i) => 12 + i)),
+          bit: fc.nat(7),
+        });
+        await fc.assert(
+          fc.asyncProperty(fc.array(flips, { minLength: 1, maxLength: 4 }), async (chosen) => {
+            script['a.example TXT']!.before = (query) =>
+              chosen.map(({ at: offset, bit }) => {
+                const bytes = plain(query);
+                bytes[offset]! ^= 1 << bit;
+                return bytes;
+              });
+            // AA, TC and RD say nothing about whose answer it is; letters have no case.
+            const isHarmless = ({ at: offset, bit }: { at: number; bit: number }) =>
+              (offset === 2 && bit < 3) ||
+              (bit === 5 &&
+                offset > 12 &&
+                offset < 12 + QUESTION.length - 4 &&
+                /[a-z]/i.test(String.fromCharCode(plain(Buffer.alloc(2))[offset]!)));
+            fc.pre(!chosen.some(isHarmless));
+            const { upstreamMismatches, upstreamTimeouts } = upstream.stats;
+            assert.equal(await answerText(upstream), 'yes');
+            const more = upstream.stats.upstreamMismatches - upstreamMismatches;
+            // A busy machine may be late even for itself: then it is asked again, and forges again.
+            const isOnce = upstream.stats.upstreamTimeouts === upstreamTimeouts;
+            assert.ok(isOnce ? more === chosen.length : more >= chosen.length, `${more}`);
+          }),
+          { numRuns: 200 },
+        );
+      },
+      PATIENT,
+    );
   });
 
   it('256 sockets are open at a time', async () => {
