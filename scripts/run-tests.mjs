@@ -1,9 +1,11 @@
 // Runs test files, as `node --test` would, but in the order in which they are given: it sorts them by name.
+import { setMaxListeners } from 'node:events';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
 
 // One that is told to end says what it knows, and leaves no test behind.
 const ending = new AbortController();
+setMaxListeners(0, ending.signal);
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => ending.abort());
 
 // Four at a time for two processors: a third of them wait.

@@ -125,8 +125,9 @@ for (const [what, forwarder] of [
     try {
       const { lines } = await useForwarders(forwarder);
       for (const [name, run] of Object.entries(ask)) await t.test(name, run);
+      // But for what a busy machine does to it.
       assert.deepEqual(
-        lines.filter(({ level }) => Number(level) >= 40),
+        lines.filter(({ level, event }) => Number(level) >= 40 && event !== 'main-thread-held-up'),
         [],
       );
     } finally {

@@ -117,7 +117,7 @@ test('a map ends 124 minutes after its last packet in either direction, and its 
   assert.ok(await lab.pings());
   const { ipv4 } = await gateway.waitFor('assigned');
   const fromServer = async () => {
-    const { stdout } = await lab.run(lab.server, 'ping', ['-c', '1', '-W', '1', String(ipv4)]);
+    const { stdout } = await lab.run(lab.server, 'ping', ['-c', '1', '-W', '5', String(ipv4)]);
     return / 0% packet loss/.test(stdout)
       ? 'answered'
       : /Destination Host Unreachable/.test(stdout)
@@ -139,8 +139,9 @@ test('a map ends 124 minutes after its last packet in either direction, and its 
 test('SIGTERM under load leaves no trace, and the maps in dynamic.map', async () => {
   await lab.serve(lab.server, 'server');
   const before = await lab.snapshot();
-  const gateway = await lab.startGateway();
+  const gateway = await lab.startGateway({ toml: '[log]\npackets = ["dyn"]\n' });
   const stream = lab.node(lab.client, 'client', ['stream', under(SERVER4), '2']);
+  await gateway.waitFor('assigned');
   await sleep(1000);
   assert.notEqual(await lab.snapshot(), before);
   assert.equal(await gateway.stop(), 0);

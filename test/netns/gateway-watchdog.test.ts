@@ -5,6 +5,7 @@ import { afterEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { listenForDatagrams } from '../helpers/datagram-listener.js';
 import { Lab, SERVER4, under } from '../helpers/lab.js';
+import { until } from '../helpers/until.js';
 
 /** Holds the main thread at SIGWINCH, for longer than the watch thread keeps it to the service manager. */
 const HOLD_MS = 6500;
@@ -23,19 +24,23 @@ test('the main thread blocked for 6 s: an established flow loses nothing, system
   const socket = join(lab.folder, 'notify');
   const systemd = await listenForDatagrams(socket);
   const gateway = await lab.startGateway({
+    toml: '[log]\npackets = ["dyn"]\n',
     env: { NOTIFY_SOCKET: socket, WATCHDOG_USEC: '2000000' },
     nodeOptions: ['--import', HOLD],
   });
   const stream = lab.node(lab.client, 'client', ['stream', under(SERVER4), '9']);
+  await gateway.waitFor('assigned');
   await sleep(1000);
   gateway.kill('SIGWINCH');
   const isSaid = (line: string) =>
     /^the main thread has been held up for [5-9] s: new hosts and DNS wait/.test(line);
-  const { sec } = await gateway.waitFor('main-thread-held-up');
-  assert.ok((sec as number) > 5, `${sec} s`);
-  const lines = gateway.output.filter((line) => isSaid(line) || line.includes('main-thread-held-up'));
-  assert.ok(isSaid(lines[0] ?? ''), 'it is said before it is over');
-  assert.equal(lines.filter(isSaid).length, 1, 'once');
+  // A busy machine may have held it up before, for a second or two.
+  const isOver = ({ sec }: Record<string, unknown>) => Number(sec) > 5;
+  await until(() => gateway.events('main-thread-held-up').some(isOver), 'the end of the hold', 30_000);
+  const said = gateway.output.findIndex(isSaid);
+  const over = gateway.output.findIndex((line) => /"main-thread-held-up","sec":[5-9]/.test(line));
+  assert.ok(said >= 0 && said < over, `it is said (line ${said}) before it is over (line ${over})`);
+  assert.equal(gateway.output.filter(isSaid).length, 1, 'once');
   const { sent, received, disordered } = JSON.parse((await stream).stdout) as Record<string, number>;
   assert.deepEqual([received, disordered], [sent, 0]);
 

@@ -348,7 +348,7 @@ export async function gateway(script: Script, options: GatewayOptions = {}): Pro
   });
   const dns64 = await startDns64(full(options));
   const port = dns64.listening[0]?.port ?? 0;
-  const send = (bytes: Buffer, waitMs = 3000) => sendUdp(port, bytes, waitMs);
+  const send = (bytes: Buffer, waitMs = 20_000) => sendUdp(port, bytes, waitMs);
   return {
     dns64,
     server,
