@@ -1,4 +1,5 @@
 /** Router advertisements, heard by a real Linux host and by rdisc6. */
+
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
@@ -8,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { CLIENT6, Lab } from '../helpers/lab.js';
 import { fetchPeer } from '../helpers/peers.js';
+import { until } from '../helpers/until.js';
 
 interface Heard {
   source: string;
@@ -29,14 +31,6 @@ async function listen(): Promise<Heard[]> {
     if (line.startsWith('{')) heard.push(JSON.parse(line) as Heard);
   });
   return heard;
-}
-
-async function until(what: string, holds: () => boolean | Promise<boolean>, timeoutMs = 10_000) {
-  const end = performance.now() + timeoutMs;
-  while (!(await holds())) {
-    assert.ok(performance.now() < end, `not in time: ${what}`);
-    await sleep(50);
-  }
 }
 
 /** What rdisc6 understands of the first advertisement after its solicitation; it knows nothing of PREF64. */
@@ -85,7 +79,7 @@ test('silent until asked for by a reload; then hosts hear, and a goodbye when it
   const hearing = solicit(5000);
   gateway.kill('SIGHUP');
   await gateway.waitFor('advertise');
-  await until('the first', () => heard.length === 1);
+  await until(() => heard.length === 1, 'the first', 30_000);
   const [first] = heard as [Heard];
   assert.match(first.source, /^fe80::/);
   assert.equal(first.hopLimit, 255);
@@ -106,26 +100,30 @@ test('silent until asked for by a reload; then hosts hear, and a goodbye when it
 
   lab.configure('pref64 = "64:ff9b:1:1::/96"\n[advertise]\ninterfaces = ["lan0"]\nrouter-lifetime = 900\n');
   gateway.kill('SIGHUP');
-  await until('another prefix', () => heard.at(-1)?.hex.includes(OPTION_END) === true);
+  await until(() => heard.at(-1)?.hex.includes(OPTION_END) === true, 'another prefix', 30_000);
   assert.ok(
     heard.at(-1)?.hex.includes('260207080064ff9b0001000100000000'),
     'the new one, and the old one at its end',
   );
-  await until('a default router', () => /^default via fe80::\S+ dev up0 proto ra/m.test(routes()));
+  await until(() => /^default via fe80::\S+ dev up0 proto ra/m.test(routes()), 'a default router', 30_000);
 
   lab.configure('pref64 = "64:ff9b:1:1::/96"\n');
   gateway.kill('SIGHUP');
-  await until('a goodbye', () => heard.at(-1)?.hex.includes('260200000064ff9b0001000100000000') === true);
-  await until('no default router', () => !/proto ra/.test(routes()));
+  await until(
+    () => heard.at(-1)?.hex.includes('260200000064ff9b0001000100000000') === true,
+    'a goodbye',
+    30_000,
+  );
+  await until(() => !/proto ra/.test(routes()), 'no default router', 30_000);
   assert.match(routes(), /^default via 2001:db8:1::1 dev up0/m);
 
   lab.configure('[advertise]\ninterfaces = ["lan0"]\ndns-servers = []\nroute = false\n');
   gateway.kill('SIGHUP');
-  await until('again', () => heard.at(-1)?.hex.includes(OPTION) === true);
+  await until(() => heard.at(-1)?.hex.includes(OPTION) === true, 'again', 30_000);
   const types = optionTypes(heard.at(-1)?.hex ?? '');
   for (const type of [RDNSS, ROUTE]) assert.ok(!types.includes(type), `options ${types}`);
   assert.equal(await gateway.stop(), 0);
-  await until('the last', () => heard.at(-1)?.hex.includes(OPTION_END) === true);
+  await until(() => heard.at(-1)?.hex.includes(OPTION_END) === true, 'the last', 30_000);
 });
 
 test('a host that knows nothing gets address, route and name server, and reaches IPv4', async () => {
@@ -137,8 +135,10 @@ test('a host that knows nothing gets address, route and name server, and reaches
   const gateway = await lab.startGateway({
     toml: '[advertise]\ninterfaces = ["lan0"]\nprefix = "2001:db8:1::/64"\nmtu = 1400\n[dns64]\ninterfaces = ["lan0"]\n',
   });
-  await until('an address', () =>
-    /inet6 2001:db8:1::?\S+\/64 scope global dynamic/.test(lab.ip(lab.client, '-6 addr show dev up0')),
+  await until(
+    () => /inet6 2001:db8:1::?\S+\/64 scope global dynamic/.test(lab.ip(lab.client, '-6 addr show dev up0')),
+    'an address',
+    30_000,
   );
   assert.match(routes(), /^64:ff9b:1::\/96 via fe80::\S+ dev up0 proto ra/m);
   assert.doesNotMatch(routes(), /^default/m);
@@ -147,7 +147,7 @@ test('a host that knows nothing gets address, route and name server, and reaches
   assert.ok(hex.includes('190300000000070820010db8000100000000000000000001'), 'the name server, on the link');
   assert.ok(hex.includes('0501000000000578'), 'the MTU');
   assert.equal(await gateway.stop(), 0);
-  await until('no route', () => !/64:ff9b:1::/.test(routes()));
+  await until(() => !/64:ff9b:1::/.test(routes()), 'no route', 30_000);
 });
 
 test('an interface that is not there yet, or goes, is reported once and used when it is back; bad messages are counted', async () => {
@@ -176,7 +176,7 @@ test('an interface that is not there yet, or goes, is reported once and used whe
     []) {
     if (own !== 'fe80::77/64') lab.ip(lab.gateway, `addr del ${own} dev lan0`);
   }
-  await until('the new source', () => moved.some(({ source }) => source === 'fe80::77'));
+  await until(() => moved.some(({ source }) => source === 'fe80::77'), 'the new source', 30_000);
 
   const answer = await solicit(4000);
   assert.equal(answer.status, 0, answer.stderr);
@@ -193,8 +193,11 @@ test('an interface that is not there yet, or goes, is reported once and used whe
   // Another code, and an option of length 0.
   const bad = await send(lab.client, 'up0', '8501000000000000', '85000000000000000100000000000000');
   assert.equal(bad.status, 0, bad.stderr);
-  await until('bad ones counted', async () =>
-    /router_solicitations_invalid_total\{interface="lan0",reason="option"\} 1/.test(await metrics()),
+  await until(
+    async () =>
+      /router_solicitations_invalid_total\{interface="lan0",reason="option"\} 1/.test(await metrics()),
+    'bad ones counted',
+    30_000,
   );
   const text = await metrics();
   assert.match(text, /router_solicitations_invalid_total\{interface="lan0",reason="code"\} 1/);

@@ -1,4 +1,5 @@
 /** What the tests of the device set-up share: namespaces, and a child that sets up inside one. Needs root. */
+
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -7,9 +8,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterEach, beforeEach } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { NetdevSettings } from '#nat64d/control/netdev/index.js';
+import { until } from '../helpers/until.js';
 
 const CHILD = fileURLToPath(new URL('netdev-child.js', import.meta.url));
 export const TABLE = 'nat64d-nat64';
@@ -126,7 +127,7 @@ export class Child {
   /** Waits until set-up has ended, well or not. */
   async settled(): Promise<Line> {
     const end = () => this.lines.find((line) => line.ready === true || line.failed !== undefined);
-    await until('the child to settle', () => end() !== undefined || this.process.exitCode !== null);
+    await until(() => end() !== undefined || this.process.exitCode !== null, 'the child to settle', 30_000);
     const line = end();
     assert.ok(line, `the child ended: ${this.#stderr}`);
     return line;
@@ -145,14 +146,6 @@ export class Child {
     this.process.kill(signal);
     await exited;
     if (signal === 'SIGTERM') assert.equal(this.#stderr, '');
-  }
-}
-
-export async function until(what: string, condition: () => boolean): Promise<void> {
-  const deadline = Date.now() + 20_000;
-  while (!condition()) {
-    assert.ok(Date.now() < deadline, `waited in vain for ${what}`);
-    await sleep(20);
   }
 }
 

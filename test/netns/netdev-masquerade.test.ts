@@ -1,10 +1,12 @@
 /** The masquerade table on real kernels: what it does, and that it goes however its gateway ends. */
+
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { NetdevSettings } from '#nat64d/control/netdev/index.js';
+import { until } from '../helpers/until.js';
 import {
   addNamespace,
   Child,
@@ -19,7 +21,6 @@ import {
   TABLE,
   tables,
   top,
-  until,
   useNamespaces,
 } from './netdev-lab.js';
 
@@ -87,14 +88,16 @@ test('the table outlives Ctrl-C in the process group, a flush by others, and the
   assert.ok(holder !== undefined && others.length === 0);
 
   process.kill(-(child.process.pid as number), 'SIGINT');
-  await until('the signal to arrive', () => child.lines.some((line) => line.message === 'SIGINT'));
+  await until(() => child.lines.some((line) => line.message === 'SIGINT'), 'the signal to arrive', 30_000);
   inside(GW, 'nft', 'flush', 'ruleset');
   assert.deepEqual(holders(), [holder]);
   assert.match(tables(), new RegExp(TABLE));
 
   process.kill(Number(holder), 'SIGKILL');
-  await until('a new table', () =>
-    child.lines.some((line) => /masquerade is up again/.test(line.message ?? '')),
+  await until(
+    () => child.lines.some((line) => /masquerade is up again/.test(line.message ?? '')),
+    'a new table',
+    30_000,
   );
   assert.match(tables(), new RegExp(TABLE));
   assert.match(child.warnings().join(), /has ended/);

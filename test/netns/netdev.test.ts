@@ -1,7 +1,9 @@
 /** The device set-up on real kernels; see netdev-masquerade.test.ts for the rest. */
+
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync } from 'node:fs';
 import { test } from 'node:test';
+import { until } from '../helpers/until.js';
 import {
   addLan,
   addNamespace,
@@ -17,7 +19,6 @@ import {
   sysctl,
   TABLE,
   tables,
-  until,
   useNamespaces,
 } from './netdev-lab.js';
 
@@ -111,7 +112,7 @@ test('after kill -9 the table is gone, and the next start restores the sysctls',
   await child.ready();
   assert.match(tables(), new RegExp(TABLE));
   await child.end('SIGKILL');
-  await until('the table to go', () => tables() === '');
+  await until(() => tables() === '', 'the table to go', 30_000);
   assert.equal(sysctl('ipv4/ip_forward'), '1');
   assert.deepEqual(readdirSync(settings().runDir), ['sysctl.json']);
 
@@ -167,10 +168,14 @@ s = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
 s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
 s.sendto(struct.pack('!BBHBBHII', ${packet}), ('ff02::1', 0, 0, socket.if_nametoindex('wan')))
 `;
-  await until('a default route from the advertisement', () => {
-    inside(HOST, 'python3', '-c', program);
-    return learned() !== '';
-  });
+  await until(
+    () => {
+      inside(HOST, 'python3', '-c', program);
+      return learned() !== '';
+    },
+    'a default route from the advertisement',
+    30_000,
+  );
 }
 
 const learned = () => ip(GW, '-6 route show default proto ra');

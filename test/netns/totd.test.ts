@@ -105,13 +105,6 @@ async function stop(): Promise<void> {
   await until(() => !isRunning(id), `the end of ${id}`, 30_000);
 }
 
-async function eventually(what: string, isSo: () => Promise<boolean>): Promise<void> {
-  for (let tries = 0; !(await isSo()); tries++) {
-    assert.ok(tries < 50, what);
-    await sleep(100);
-  }
-}
-
 test("the article's totd.conf, with BIND on port 65053: AAAA, PTR in the prefix, PTR of 6to4, all from another host", async () => {
   writeFileSync(conf, ARTICLE());
   const started = await totd('-c', conf, '-u', 'nobody', '-g', 'nogroup');
@@ -164,15 +157,15 @@ test('-t: the configuration is read inside the chroot, and again at SIGHUP, with
   assert.equal(await ask(), `${PREFIX}c000:250`);
   writeFileSync(inside, text.replace(PREFIX, '2001:db8:64::'));
   process.kill(id, 'SIGHUP');
-  await eventually('the new prefix', async () => (await ask()) === '2001:db8:64::c000:250');
+  await until(async () => (await ask()) === '2001:db8:64::c000:250', 'the new prefix', 30_000);
   // It may not open port 53 any more, and so keeps what it has.
   writeFileSync(inside, text.replace('port 53\n', 'port 5300\n'));
   process.kill(id, 'SIGHUP');
-  await eventually('the old prefix', async () => (await ask()) === `${PREFIX}c000:250`);
+  await until(async () => (await ask()) === `${PREFIX}c000:250`, 'the old prefix', 30_000);
   lab.ip(lab.gateway, `addr del ${GATEWAY6}/64 dev lan0`);
   await sleep(1500);
   lab.ip(lab.gateway, `addr add ${GATEWAY6}/64 dev lan0 nodad`);
-  await eventually('an address that came back', async () => (await ask()) === `${PREFIX}c000:250`);
+  await until(async () => (await ask()) === `${PREFIX}c000:250`, 'an address that came back', 30_000);
   await stop();
   // The user may not remove root's file.
   assert.equal(readFileSync(pidfile, 'utf8'), '');
@@ -201,10 +194,10 @@ test('interfaces: an address that comes is served, one that goes is not; scoped 
     (await dig(`@${server}`, 'AAAA', 'www.article.example'))[0] === `${PREFIX}c000:250`;
   assert.ok(await answers(GATEWAY6));
   lab.ip(lab.gateway, 'addr add 2001:db8:1::53/64 dev lan0 nodad');
-  await eventually('the new address is served', () => answers('2001:db8:1::53'));
+  await until(() => answers('2001:db8:1::53'), 'the new address is served', 30_000);
   lab.ip(lab.gateway, 'addr del 2001:db8:1::53/64 dev lan0');
   lab.ip(lab.gateway, 'addr add 2001:db8:1::54/64 dev lan0 nodad');
-  await eventually('another one', () => answers('2001:db8:1::54'));
+  await until(() => answers('2001:db8:1::54'), 'another one', 30_000);
 
   const shown = lab.ip(lab.gateway, '-6 -o addr show dev lan0 scope link');
   const linkLocal = /inet6 (fe80:\S+)\/64/.exec(shown)?.[1];
@@ -224,7 +217,7 @@ test('nat64d --totd beside NAT64: several prefixes, stf, interfaces followed; SI
   );
   assert.equal((await dig(`@${GATEWAY6}`, '-x', '2002:c000:250::1'))[1], 'www.article.example.');
   lab.ip(lab.gateway, 'addr add 2001:db8:1::53/64 dev lan0 nodad');
-  await eventually('the new address is served', async () => (await ask('2001:db8:1::53')) !== '');
+  await until(async () => (await ask('2001:db8:1::53')) !== '', 'the new address is served', 30_000);
   writeFileSync(conf, ARTICLE().replace(PREFIX, '2001:db8:66::'));
   gateway.kill('SIGHUP');
   await gateway.waitFor('reloaded');

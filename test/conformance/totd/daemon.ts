@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { until } from '../../helpers/until.js';
 import {
   type Ask,
   decodeReply,
@@ -121,11 +122,7 @@ export class Daemon {
   async stopDetached(): Promise<void> {
     const pid = this.pid();
     process.kill(pid, 'SIGTERM');
-    const end = performance.now() + 10_000;
-    while (existsSync(`/proc/${pid}`)) {
-      if (performance.now() > end) throw new Error(`${pid} does not end`);
-      await sleep(10);
-    }
+    await until(() => !existsSync(`/proc/${pid}`), `the end of ${pid}`);
   }
 
   /** Ends it; resolves with the exit code. */
