@@ -27,7 +27,9 @@ const program = new Command('npm run bench --')
 
 program
   .command('throughput')
-  .description('through the gateway, TAYGA, the kernel and a mere copy of frames, between network namespaces (root)')
+  .description(
+    'through the gateway, TAYGA, the kernel and a mere copy of frames, between network namespaces (root)',
+  )
   .option('--runs <n>', 'runs, of which the median counts', number, 5)
   .option('--seconds <n>', 'seconds for each figure', number, 3)
   .option('--only <text>', 'only loads with this in their name', '')
