@@ -23,6 +23,7 @@ export const under = (ipv4: string) => `64:ff9b:1::${ipv4}`;
 
 export const MINIMAL_MTU = 1400;
 
+const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 const CLI = fileURLToPath(new URL('../../../dist/bin/nat64d.js', import.meta.url));
 
 const ENDING_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
@@ -241,6 +242,20 @@ export class Lab {
     const bound = source === undefined ? [] : ['-I', source];
     const words = ['-c', '1', '-W', String(waitSec), ...bound, address];
     return / 0% packet loss/.test((await this.run(from, 'ping', words)).stdout);
+  }
+
+  /** Where `inReach` shows the checkout; the lab's folder must be open to others. */
+  get checkout(): string {
+    return join(this.folder, 'checkout');
+  }
+
+  /**
+   * The words of a command that finds the checkout at `checkout`: the checkout itself may lie where no other user comes, as below /root.
+   * For hosts of the lab, which have mounts of their own.
+   */
+  inReach(...command: string[]): string[] {
+    const show = 'mkdir -p "$1" && mount --bind "$0" "$1" && shift && exec "$@"';
+    return ['sh', '-c', show, ROOT, this.checkout, ...command];
   }
 
   /** Runs one of the helper programs, `netns-NAME`, to its end. */

@@ -28,9 +28,10 @@ afterEach(() => lab.close());
 /** Where /dev/net/tun is everybody's, as udev makes it, however it is on this machine. */
 async function startWithTun(toml: string, mode = '666'): Promise<GatewayProcess> {
   const setUp = 'mknod -m "$1" "$0" c 10 200 && mount --bind "$0" /dev/net/tun && shift && exec "$@"';
-  const program = fileURLToPath(new URL('../../../dist/bin/nat64d.js', import.meta.url));
+  const program = join(lab.checkout, 'dist/bin/nat64d.js');
   const words = [process.execPath, program, '--config', lab.configure(toml)];
-  const child = lab.spawn(lab.gateway, 'sh', ['-c', setUp, join(lab.folder, 'tun'), mode, ...words]);
+  const [command = '', ...args] = lab.inReach('sh', '-c', setUp, join(lab.folder, 'tun'), mode, ...words);
+  const child = lab.spawn(lab.gateway, command, args);
   return new GatewayProcess(child);
 }
 
@@ -150,15 +151,10 @@ test('a folder with folders of others in it is not handed over', async () => {
 
 test('who is not root is told where to name the user', async () => {
   const file = lab.configure('user = "daemon"\n');
-  const words = [
-    '--reuid=nobody',
-    '--clear-groups',
-    process.execPath,
-    'dist/bin/nat64d.js',
-    '--config',
-    file,
-  ];
-  const { status, stdout } = await lab.run(lab.gateway, 'setpriv', words);
+  const asNobody = ['setpriv', '--reuid=nobody', '--clear-groups'];
+  const program = join(lab.checkout, 'dist/bin/nat64d.js');
+  const [command = '', ...args] = lab.inReach(...asNobody, process.execPath, program, '--config', file);
+  const { status, stdout } = await lab.run(lab.gateway, command, args);
   assert.equal(status, 1);
   assert.match(stdout, /may not become 'daemon': root can, and where systemd starts nat64d, the unit: User=/);
 });

@@ -20,7 +20,6 @@ import { fetchPeer } from '../helpers/peers.js';
 import { until } from '../helpers/until.js';
 
 const TAYGA = fileURLToPath(new URL('../../../dist/bin/tayga.js', import.meta.url));
-const ADDON = fileURLToPath(new URL('../../../native/index.js', import.meta.url));
 const PREFIX = '2001:dead:beef:1264::';
 
 let lab: Lab;
@@ -427,11 +426,12 @@ test('nobody but root attaches a queue to the running device [TAYGA-10]', async 
       owner: uid,
       group: uid,
     };
-    const script = `process.setuid(${uid}); require(${JSON.stringify(ADDON)}).openQueue(${JSON.stringify(options)})`;
+    const script = `process.setuid(${uid}); require(${JSON.stringify(join(lab.checkout, 'native'))}).openQueue(${JSON.stringify(options)})`;
     // Most systems let anybody open the device node, and so does this one here.
     const open = 'mknod -m 666 "$1" c 10 200 && mount --bind "$1" /dev/net/tun && exec "$0" -e "$2"';
-    const words = ['-m', 'sh', '-c', open, process.execPath, join(lab.folder, `tun-${uid}`), script];
-    return lab.run(lab.gateway, 'unshare', words);
+    const words = ['sh', '-c', open, process.execPath, join(lab.folder, `tun-${uid}`), script];
+    const [command = '', ...args] = lab.inReach(...words);
+    return lab.run(lab.gateway, command, args);
   };
   const nobody = await attach(65534);
   assert.notEqual(nobody.status, 0);
