@@ -21,8 +21,10 @@ if pid == 0:
     for fd in 0, 1, 2: os.dup2(slave, fd)
     os.execvp(sys.argv[1], sys.argv[1:])
 commands = b''
+done = 0
 while True:
-    done, status = os.waitpid(pid, os.WNOHANG)
+    # Once: it is nobody's child any more while the rest of what it wrote is read.
+    if not done: done, status = os.waitpid(pid, os.WNOHANG)
     ready, _, _ = select.select([master, 0], [], [], 0.02)
     if master in ready:
         sys.stdout.buffer.write(os.read(master, 65536)); sys.stdout.buffer.flush()
